@@ -1,0 +1,1 @@
+//! Messages between ranks: one rank, threads of one process, or MPI.

@@ -1,0 +1,1 @@
+//! Networks on burn whose layers are time steps: states, linearisations, ODENets.

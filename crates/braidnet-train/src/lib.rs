@@ -1,0 +1,1 @@
+//! Layer-parallel training: forward, loss, adjoint, gradients and optimizers over ranks.

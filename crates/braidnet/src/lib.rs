@@ -1,0 +1,1 @@
+//! Train deep networks layer-parallel: multigrid in time over ranks, in Rust on burn.
