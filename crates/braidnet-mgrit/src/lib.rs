@@ -1,1 +1,38 @@
-//! Multigrid reduction in time: the forward and adjoint solver of layer-parallel training.
+//! Multigrid reduction in time (MGRIT) over ranks, for the states of a network and for their adjoint.
+//!
+//! A network is a [`Propagator`]: it applies layers ("steps") to [`State`]s. [`Mgrit`] solves
+//! `u[n+1] = Phi_n(u[n])` for all `n` at once, on the grid hierarchy of [`braidnet_grid`] and the ranks of a
+//! [`braidnet_comm::Communicator`]; [`sequential`] is the plain loop that it must agree with. Networks that are
+//! [`Differentiable`] have their adjoint solved by the same code on the reversed grid ([`solve_adjoint`]).
+//!
+//! One file per operation, named as in the papers: [`relax`](mod@relax), [`restrict`](mod@restrict),
+//! [`tau`](mod@tau), [`prolong`](mod@prolong), [`cycle`](mod@cycle). Nothing here knows tensors or MPI.
+//!
+//! Reference: Falgout et al., Parallel time integration with multigrid, SISC 2014.
+
+mod adjoint;
+pub mod cycle;
+mod error;
+mod finite;
+pub mod model;
+mod norm;
+mod options;
+pub mod prolong;
+mod propagator;
+pub mod relax;
+mod report;
+pub mod restrict;
+mod sequential;
+mod solver;
+mod state;
+mod storage;
+pub mod tau;
+
+pub use adjoint::{LayerGradients, Linearized, solve_adjoint};
+pub use error::{MgritError, StepError};
+pub use options::{Coarsest, Cycle, FinalSweep, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+pub use propagator::{Differentiable, Linearization, Output, PendingGradients, Propagator, ResidualForm};
+pub use report::{SolveReport, Stop};
+pub use sequential::sequential;
+pub use solver::{Guess, Mgrit};
+pub use state::State;

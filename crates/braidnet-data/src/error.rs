@@ -1,0 +1,198 @@
+//! The one error type of this crate.
+
+use std::{io, path::PathBuf};
+
+/// What can go wrong when data is read or batched.
+///
+/// Every variant that stems from a file names that file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The folder given does not exist, or is not a folder.
+    #[error(
+        "{} is not a folder: create it and put the four MNIST files there, or name another folder",
+        folder.display()
+    )]
+    FolderMissing {
+        /// The folder asked for.
+        folder: PathBuf,
+    },
+
+    /// The folder exists, but one of the four files is not in it under any of its usual names.
+    #[error(
+        "no {} in {}: the folder should hold the four MNIST files (train and t10k, images and labels)",
+        looked_for.join(" or "), folder.display()
+    )]
+    FileMissing {
+        /// The folder searched.
+        folder: PathBuf,
+        /// The names tried, in order.
+        looked_for: Vec<String>,
+    },
+
+    /// The operating system refused to read the file.
+    #[error("cannot read {}: check that it is a readable file ({source})", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// The reason given by the operating system.
+        source: io::Error,
+    },
+
+    /// The file starts like gzip but cannot be unpacked.
+    #[error(
+        "{}: the gzip data is damaged, cut short or followed by other bytes: fetch the file again ({source})",
+        file.display()
+    )]
+    CorruptGzip {
+        /// The file.
+        file: PathBuf,
+        /// What the decoder said.
+        source: io::Error,
+    },
+
+    /// The first four bytes are not those of the kind of file expected.
+    #[error(
+        "{}: the file starts with {got:#010x}, but idx {kind} start with {expected:#010x}: \
+         check that images and labels are not swapped",
+        file.display()
+    )]
+    WrongMagic {
+        /// The file.
+        file: PathBuf,
+        /// `images` or `labels`.
+        kind: &'static str,
+        /// The number expected.
+        expected: u32,
+        /// The number found.
+        got: u32,
+    },
+
+    /// The file ends before its header says it does. Sizes are those after unpacking.
+    #[error("{}: {expected} bytes expected, {got} found: the file is cut short, fetch it again", file.display())]
+    Truncated {
+        /// The file.
+        file: PathBuf,
+        /// Bytes the header asks for, header included.
+        expected: u64,
+        /// Bytes there are.
+        got: u64,
+    },
+
+    /// The file goes on after the end its header gives. Sizes are those after unpacking.
+    #[error("{}: more bytes than the {expected} its header gives: fetch the file again", file.display())]
+    TrailingBytes {
+        /// The file.
+        file: PathBuf,
+        /// Bytes the header asks for, header included.
+        expected: u64,
+    },
+
+    /// A dimension in the header is zero.
+    #[error("{}: the header gives zero {dimension}: fetch the file again", file.display())]
+    ZeroCount {
+        /// The file.
+        file: PathBuf,
+        /// `images`, `rows`, `columns` or `labels`.
+        dimension: &'static str,
+    },
+
+    /// The header asks for more than this crate is willing to hold in memory.
+    #[error(
+        "{}: the header gives {} = {total} bytes, more than the limit of {limit}: fetch the file again or split it",
+        file.display(), join_dims(dims)
+    )]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The dimensions in the header.
+        dims: Vec<u32>,
+        /// Their product.
+        total: u128,
+        /// The most bytes accepted, see [`idx::MAX_BYTES`](crate::idx::MAX_BYTES).
+        limit: u64,
+    },
+
+    /// An image file and its label file disagree about how many there are.
+    #[error(
+        "{} holds {n_images} images but {} holds {n_labels} labels: take both from the same set",
+        images.display(), labels.display()
+    )]
+    CountsDiffer {
+        /// The image file.
+        images: PathBuf,
+        /// Images in it.
+        n_images: usize,
+        /// The label file.
+        labels: PathBuf,
+        /// Labels in it.
+        n_labels: usize,
+    },
+
+    /// A label in a file is not one of the classes.
+    #[error(
+        "{}: label {label} of image {index} is not in 0..={}: take a set with {classes} classes",
+        file.display(), classes - 1
+    )]
+    LabelOutOfRange {
+        /// The label file.
+        file: PathBuf,
+        /// The image, counted from 0.
+        index: usize,
+        /// Its label.
+        label: u8,
+        /// The number of classes.
+        classes: usize,
+    },
+
+    /// The training and the test images are not of one size.
+    #[error(
+        "{} holds images of {} x {} but {} of {} x {} pixels: take both from the same set",
+        train.display(), train_shape[0], train_shape[1], test.display(), test_shape[0], test_shape[1]
+    )]
+    ShapesDiffer {
+        /// The file of training images.
+        train: PathBuf,
+        /// Rows and columns in it.
+        train_shape: [usize; 2],
+        /// The file of test images.
+        test: PathBuf,
+        /// Rows and columns in it.
+        test_shape: [usize; 2],
+    },
+
+    /// The parts given to [`ImageSet::new`](crate::ImageSet::new) do not fit together.
+    #[error(
+        "{n_labels} images of {rows} x {cols} need {n_labels} x {rows} x {cols} pixels, got {got}: \
+         give every image one label and all its pixels"
+    )]
+    PixelCount {
+        /// Labels given, one an image.
+        n_labels: usize,
+        /// Rows of an image.
+        rows: usize,
+        /// Columns of an image.
+        cols: usize,
+        /// Pixels given.
+        got: usize,
+    },
+
+    /// A label given to [`ImageSet::new`](crate::ImageSet::new) is not below the number of classes.
+    #[error("label {label} of image {index} is not below the {classes} classes: raise the number of classes")]
+    LabelNotAClass {
+        /// The image, counted from 0.
+        index: usize,
+        /// Its label.
+        label: u8,
+        /// The number of classes.
+        classes: usize,
+    },
+
+    /// A batch of no images was asked for.
+    #[error("batch size 0: give at least 1")]
+    ZeroBatch,
+}
+
+fn join_dims(dims: &[u32]) -> String {
+    dims.iter().map(u32::to_string).collect::<Vec<_>>().join(" x ")
+}

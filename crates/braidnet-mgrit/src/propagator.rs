@@ -1,0 +1,129 @@
+//! What the solver asks of a network.
+
+use braidnet_comm::Transfer;
+use braidnet_grid::Step;
+
+use crate::{State, StepError};
+
+/// The layers of a network as steps `u[n+1] = Phi_n(u[n])`, on every level.
+///
+/// A rank is only ever asked for steps whose [`Step::layer`] it owns.
+pub trait Propagator {
+    /// What the steps act on.
+    type State: State;
+
+    /// Applies `steps[i]` to `states[i]` in place, for all `i`; the pairs are independent of each other.
+    ///
+    /// Must give the same bits however the pairs are grouped into calls.
+    ///
+    /// # Errors
+    /// Whatever keeps a step from being applied; the solver adds level, layer and rank.
+    fn step(&self, steps: &[Step], states: &mut [Self::State]) -> Result<(), StepError>;
+
+    /// How many pairs one call of [`Propagator::step`] should get at most: 1 where a loop is as good as a
+    /// batch (CPUs), more where one large call beats many small ones.
+    fn batch(&self) -> usize {
+        1
+    }
+
+    /// What a receiving rank needs to rebuild a state.
+    fn context(&self) -> <Self::State as Transfer>::Context;
+
+    /// Coarsens a state (or a residual) of `level` to `level + 1` inside the layer. The default keeps it.
+    fn restrict(&self, level: usize, state: &Self::State) -> Self::State {
+        let _ = level;
+        state.clone()
+    }
+
+    /// Refines a correction of `level + 1` to `level`; the counterpart of [`Propagator::restrict`].
+    fn prolong(&self, level: usize, correction: Self::State) -> Self::State {
+        let _ = level;
+        correction
+    }
+
+    /// Whether the residual is the default `u_next - Phi(u)` or the propagator's own.
+    fn residual_form(&self) -> ResidualForm {
+        ResidualForm::OneStep
+    }
+
+    /// `A(u_next, u)` of [`ResidualForm::Own`]: zero where `u_next = Phi(u)`. Writes the result into `u`.
+    ///
+    /// # Errors
+    /// As [`Propagator::step`].
+    fn residual(&self, step: &Step, u_next: &Self::State, u: &mut Self::State) -> Result<(), StepError> {
+        self.step(std::slice::from_ref(step), std::slice::from_mut(u))?;
+        u.scale(-1.0);
+        u.axpy(1.0, u_next);
+        Ok(())
+    }
+}
+
+/// Which residual a propagator has, and with it where the FAS right-hand side `f` enters a coarse step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResidualForm {
+    /// `A = u_next - Phi(u)`; a coarse step is `Phi(u) + f`.
+    OneStep,
+    /// [`Propagator::residual`]; a coarse step, which must solve `A(u_next, u) = f`, is `Phi(u + f)`.
+    Own,
+}
+
+/// A propagator that can be linearised, so that its adjoint can be solved.
+pub trait Differentiable: Propagator {
+    /// The linearisation of one step.
+    type Linearization: Linearization<State = Self::State>;
+
+    /// Applies `step` to `state` in place and returns its linearisation at the state before.
+    ///
+    /// # Errors
+    /// As [`Propagator::step`].
+    fn linearize(&self, step: &Step, state: &mut Self::State, output: Output)
+    -> Result<Self::Linearization, StepError>;
+
+    /// Whether the fine linearisation of layer `step.layer` also gives the pullback of this coarse step, so
+    /// that no second one is needed. True for an explicit Euler step with the parameters of its first layer:
+    /// `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state.
+    fn shares_linearization(&self, step: &Step) -> bool {
+        let _ = step;
+        false
+    }
+}
+
+/// Whether the state that an evaluation yields is used afterwards. If not, an implementation may leave
+/// whatever it likes in its place and save the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The state is used.
+    Used,
+    /// The state is thrown away; only the by-product counts.
+    Discarded,
+}
+
+/// Gradients still to be formed: called once lambda has been sent on.
+pub type PendingGradients<G> = Box<dyn FnOnce() -> Result<G, StepError> + Send>;
+
+/// The derivative of one step at one state.
+pub trait Linearization: Send + Sized {
+    /// What the step acts on.
+    type State;
+    /// Gradients of the step's parameters.
+    type Gradients: Send;
+
+    /// `lambda <- (dPhi/du)^T lambda`; callable any number of times. `step` is the step linearised, or a
+    /// coarse one that shares this linearisation ([`Differentiable::shares_linearization`]).
+    ///
+    /// # Errors
+    /// Whatever keeps it from being formed; the solver adds level, layer and rank.
+    fn pullback(&self, step: &Step, lambda: &mut Self::State) -> Result<(), StepError>;
+
+    /// As [`Linearization::pullback`], and returns `(dPhi/dtheta)^T lambda` (of the lambda given) to be
+    /// formed later, off the critical path.
+    ///
+    /// # Errors
+    /// As [`Linearization::pullback`].
+    fn pullback_with_gradients(
+        self,
+        step: &Step,
+        lambda: &mut Self::State,
+        output: Output,
+    ) -> Result<PendingGradients<Self::Gradients>, StepError>;
+}

@@ -1,0 +1,66 @@
+//! What a solve did.
+
+use braidnet_comm::{CommError, Communicator, ReduceOp};
+
+/// Why a solve stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// The residual norm fell below the tolerance, or the solve was sequential.
+    Converged,
+    /// All iterations were used up.
+    MaxIters,
+    /// The residual norm became NaN.
+    Diverged,
+}
+
+/// Outcome of a solve. Counts and seconds are this rank's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SolveReport {
+    /// Iterations done.
+    pub iterations: usize,
+    /// Why it stopped.
+    pub stop: Stop,
+    /// Residual norm of every iteration, after its relaxation and before its coarse correction; `None` where
+    /// it was not formed (norms off, or the skipped first down-cycle). The same on all ranks.
+    pub residuals: Vec<Option<f64>>,
+    /// Evaluations of Phi (or of its pullback) per level.
+    pub evaluations: Vec<u64>,
+    /// Messages sent.
+    pub messages: u64,
+    /// Bytes of the states sent.
+    pub bytes: u64,
+    /// Wall time of the solve.
+    pub seconds: f64,
+    /// Part of `seconds` spent waiting for messages.
+    pub seconds_waiting: f64,
+}
+
+impl SolveReport {
+    /// The last residual norm.
+    pub fn residual(&self) -> Option<f64> {
+        self.residuals.last().copied().flatten()
+    }
+
+    /// Convergence factor: the ratio of the last two residual norms, if there are two and the first is not 0.
+    pub fn rho(&self) -> Option<f64> {
+        match self.residuals[..] {
+            [.., Some(before), Some(last)] if before > 0.0 => Some(last / before),
+            _ => None,
+        }
+    }
+
+    /// Adds up evaluations, messages and bytes over all ranks of `comm`.
+    ///
+    /// # Communication
+    /// Collective: one all-reduce.
+    ///
+    /// # Errors
+    /// If a message fails.
+    pub fn over_all_ranks(&self, comm: &Communicator) -> Result<Self, CommError> {
+        let mut counts = self.evaluations.clone();
+        counts.extend([self.messages, self.bytes]);
+        comm.all_reduce(&mut counts, ReduceOp::Sum)?;
+        let (bytes, messages) = (counts.pop().unwrap_or(0), counts.pop().unwrap_or(0));
+        Ok(Self { evaluations: counts, messages, bytes, ..self.clone() })
+    }
+}

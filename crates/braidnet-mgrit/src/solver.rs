@@ -1,0 +1,248 @@
+//! The solver: storage, set-up and the way through a solve.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use braidnet_comm::Communicator;
+use braidnet_grid::{Hierarchy, Layout, Level, Partition, Step, TimeGrid};
+
+use crate::cycle::Outcome;
+use crate::finite::check_finite;
+use crate::options::MAX_LEVELS;
+use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor};
+use crate::storage::LevelStorage;
+use crate::{Coarsest, FinalSweep, MgritError, MgritOptions, Output, Propagator, SolveReport, State, StepError};
+
+/// Where the iteration starts from.
+pub enum Guess<'a, S> {
+    /// The state at each point of the finest level (only C-points matter).
+    From(&'a dyn Fn(usize) -> S),
+    /// What the last solve of this solver ended with. Without effect where the first down-cycle is skipped.
+    Warm,
+}
+
+/// A solver for one grid on the ranks of one communicator.
+///
+/// Keeps its states from solve to solve: for a warm start, and so that nothing is allocated again.
+pub struct Mgrit<S: State> {
+    pub(crate) hierarchy: Arc<Hierarchy>,
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) comm: Communicator,
+    pub(crate) options: MgritOptions,
+    pub(crate) levels: Vec<LevelStorage<S>>,
+    pub(crate) scratch: Scratch<S>,
+    pub(crate) counters: Counters,
+}
+
+impl<S: State> Mgrit<S> {
+    /// A solver for `grid`, whose layers `partition` shares out over the ranks of `comm`.
+    ///
+    /// # Errors
+    /// Invalid options, or a partition for another number of layers or ranks; before any communication.
+    pub fn new(
+        grid: &TimeGrid,
+        partition: &Partition,
+        options: MgritOptions,
+        comm: &Communicator,
+    ) -> Result<Self, MgritError> {
+        options.validate()?;
+        let hierarchy = Hierarchy::new(grid, &options.coarsening)?;
+        Self::on(hierarchy, partition, options, comm)
+    }
+
+    /// As [`Mgrit::new`], for the adjoint: the same levels walked from the output to the input.
+    ///
+    /// # Errors
+    /// As [`Mgrit::new`], and [`MgritError::Tail`] if a level does not end in a C-point.
+    pub fn reversed(
+        grid: &TimeGrid,
+        partition: &Partition,
+        options: MgritOptions,
+        comm: &Communicator,
+    ) -> Result<Self, MgritError> {
+        options.validate()?;
+        let forward = Hierarchy::new(grid, &options.coarsening)?;
+        let (_, coarsened) = forward.levels().split_last().unwrap_or((forward.finest(), &[]));
+        if let Some(level) = coarsened.iter().find(|l| !l.is_c_point(l.n_steps())) {
+            return Err(MgritError::Tail { level: level.index() });
+        }
+        Self::on(forward.reversed(), partition, options, comm)
+    }
+
+    fn on(
+        hierarchy: Hierarchy,
+        partition: &Partition,
+        options: MgritOptions,
+        comm: &Communicator,
+    ) -> Result<Self, MgritError> {
+        if hierarchy.n_levels() > MAX_LEVELS {
+            let problem =
+                format!("{} levels, at most {MAX_LEVELS} are possible: lower max_levels", hierarchy.n_levels());
+            return Err(MgritError::Options { problems: vec![problem] });
+        }
+        if partition.n_ranks() != comm.size() {
+            return Err(MgritError::WrongSize { partition: partition.n_ranks(), communicator: comm.size() });
+        }
+        let layout = Layout::new(&hierarchy, partition, comm.rank())?;
+        let levels = (0..hierarchy.n_levels()).map(|_| LevelStorage::empty()).collect();
+        let (scratch, counters) = (Scratch::default(), Counters::default());
+        let (hierarchy, layout) = (Arc::new(hierarchy), Arc::new(layout));
+        Ok(Self { hierarchy, layout, comm: comm.clone(), options, levels, scratch, counters })
+    }
+
+    /// The levels.
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    /// What this rank does on every level.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The options.
+    pub fn options(&self) -> &MgritOptions {
+        &self.options
+    }
+
+    /// The state at a point of the finest level, if this rank holds it and a solve has been done.
+    pub fn state(&self, point: usize) -> Option<&S> {
+        self.levels[0].state(self.layout.share(0), point)
+    }
+
+    /// The state at the last point of the grid, on the rank that computes it.
+    pub fn last_state(&self) -> Option<&S> {
+        self.state(self.hierarchy.finest().n_steps())
+    }
+
+    /// Solves `u[n+1] = Phi_n(u[n])` from `initial`, which the rank that holds point 0 must give.
+    ///
+    /// # Errors
+    /// A failed step or message, [`MgritError::NonFinite`], [`MgritError::NoInitialState`],
+    /// [`MgritError::NothingToWarmStart`].
+    ///
+    /// # Communication
+    /// Every rank must call it. Point to point, one message per sweep, level and block border; one all-reduce per
+    /// iteration if norms are on (one per solve if there is no tolerance).
+    ///
+    /// # Cost
+    /// See [`SolveReport::evaluations`].
+    pub fn solve<P: Propagator<State = S>>(
+        &mut self,
+        propagator: &P,
+        initial: Option<S>,
+        guess: Guess<'_, S>,
+    ) -> Result<SolveReport, MgritError> {
+        let mut visitor = Steps { propagator, at_c: self.final_at_c(AtC::Stop) };
+        self.solve_with(propagator, initial, guess, &mut visitor)
+    }
+
+    /// The solve, with `last` as the visitor of the final sweep.
+    pub(crate) fn solve_with<P: Propagator<State = S>>(
+        &mut self,
+        propagator: &P,
+        initial: Option<S>,
+        guess: Guess<'_, S>,
+        last: &mut impl Visitor<S>,
+    ) -> Result<SolveReport, MgritError> {
+        let start = Instant::now();
+        self.counters = Counters { evaluations: vec![0; self.levels.len()], ..Counters::default() };
+        self.begin(initial, guess)?;
+        let setting = Setting {
+            comm: self.comm.clone(),
+            context: propagator.context(),
+            batch: propagator.batch().max(1),
+            form: propagator.residual_form(),
+        };
+        let Outcome { iterations, stop, residuals } = self.iterate(&setting, propagator)?;
+        self.sweep(&setting, self.finest_split(), Tail::Include, 0, last)?;
+        check_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0], self.comm.rank())?;
+        let Counters { evaluations, messages, bytes, waiting } = self.counters.clone();
+        let (seconds, seconds_waiting) = (start.elapsed().as_secs_f64(), waiting.as_secs_f64());
+        Ok(SolveReport { iterations, stop, residuals, evaluations, messages, bytes, seconds, seconds_waiting })
+    }
+
+    /// What the final sweep does at C-points: `otherwise` unless a final C-relaxation is asked for.
+    pub(crate) fn final_at_c(&self, otherwise: AtC) -> AtC {
+        match self.options.final_sweep {
+            FinalSweep::F => otherwise,
+            FinalSweep::Fc => AtC::Relax { weight: 1.0 },
+        }
+    }
+
+    /// One level is solved sequentially, unless it is to be relaxed only.
+    fn finest_split(&self) -> Split {
+        match self.options.coarsest {
+            Coarsest::Solve if self.levels.len() == 1 => Split::Whole,
+            _ => Split::Intervals,
+        }
+    }
+
+    /// Sets the points of the finest level.
+    fn begin(&mut self, initial: Option<S>, guess: Guess<'_, S>) -> Result<(), MgritError> {
+        let share = self.layout.share(0);
+        let u = &mut self.levels[0].u;
+        match guess {
+            Guess::Warm if u.is_empty() => return Err(MgritError::NothingToWarmStart),
+            Guess::Warm => {}
+            Guess::From(guess) => {
+                u.clear();
+                u.extend(share.points().map(guess));
+            }
+        }
+        if share.holds(0) {
+            u[0] = initial.ok_or(MgritError::NoInitialState { rank: self.comm.rank() })?;
+        }
+        Ok(())
+    }
+
+    /// One sweep over this rank's part of `level`.
+    pub(crate) fn sweep(
+        &mut self,
+        setting: &Setting<S>,
+        split: Split,
+        tail: Tail,
+        level: usize,
+        visitor: &mut impl Visitor<S>,
+    ) -> Result<(), MgritError> {
+        let LevelStorage { u, rhs, .. } = &mut self.levels[level];
+        Sweep {
+            setting,
+            level: &self.hierarchy.levels()[level],
+            share: self.layout.share(level),
+            split,
+            tail,
+            u,
+            rhs,
+            scratch: &mut self.scratch,
+            counters: &mut self.counters,
+        }
+        .run(visitor)
+    }
+
+    pub(crate) fn level(&self, level: usize) -> &Level {
+        &self.hierarchy.levels()[level]
+    }
+}
+
+/// Plain relaxation.
+pub(crate) struct Steps<'a, P> {
+    pub propagator: &'a P,
+    pub at_c: AtC,
+}
+
+impl<P: Propagator> Visitor<P::State> for Steps<'_, P> {
+    fn at_c(&self) -> AtC {
+        self.at_c
+    }
+
+    fn evaluate(&mut self, steps: &[Step], states: &mut [P::State], _: Output) -> Result<(), StepError> {
+        self.propagator.step(steps, states)
+    }
+
+    fn own_residual(&mut self, step: &Step, u_next: &P::State, u: &mut P::State) -> Result<(), StepError> {
+        self.propagator.residual(step, u_next, u)
+    }
+
+    fn residual(&mut self, _: usize, _: &P::State) {}
+}

@@ -1,0 +1,32 @@
+//! What travels along the layers.
+
+use braidnet_comm::Transfer;
+
+/// A state of the network (or of its adjoint): a vector.
+///
+/// `clone` should be cheap where it can be (tensors share their storage); the solver clones a state once per
+/// step that it keeps.
+pub trait State: Transfer + Clone {
+    /// `self += a x`.
+    fn axpy(&mut self, a: f64, x: &Self);
+
+    /// `self *= a`.
+    fn scale(&mut self, a: f64);
+
+    /// Sum of the squares of all components; not finite if any component is not.
+    fn norm_squared(&self) -> f64;
+}
+
+impl State for f64 {
+    fn axpy(&mut self, a: f64, x: &Self) {
+        *self += a * x;
+    }
+
+    fn scale(&mut self, a: f64) {
+        *self *= a;
+    }
+
+    fn norm_squared(&self) -> f64 {
+        self * self
+    }
+}
