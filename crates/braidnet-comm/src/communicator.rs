@@ -1,0 +1,153 @@
+//! The handle that programs hold.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use crate::threads::World;
+use crate::traffic::Counters;
+use crate::transport::{Channel, Transport};
+use crate::{CommError, Receive, Traffic, Transfer};
+
+/// Tells the messages between two ranks apart. Below [`N_TAGS`]; the others are reserved for collectives.
+pub type Tag = u16;
+
+/// The tags that users have: `0..N_TAGS`.
+pub const N_TAGS: Tag = 1024;
+
+/// The tags of the collectives: one each, because messages of one channel keep their order.
+pub(crate) mod tags {
+    use super::{N_TAGS, Tag};
+
+    pub const BROADCAST: Tag = N_TAGS;
+    pub const GATHER: Tag = N_TAGS + 1;
+    pub const ALL_GATHER: Tag = N_TAGS + 2;
+    pub const REDUCE: Tag = N_TAGS + 3;
+    pub const REDUCED: Tag = N_TAGS + 4;
+    pub const BARRIER: Tag = N_TAGS + 5;
+    /// The first tag that nobody uses.
+    #[cfg_attr(not(feature = "mpi"), expect(dead_code))]
+    pub const END: Tag = N_TAGS + 6;
+}
+
+/// A group of ranks that talk to each other, as one of them sees it. A cheap handle: clones are the same communicator.
+///
+/// # Communication
+/// [`send`](Self::send) and [`receive`](Self::receive) are point-to-point. Every rank of the communicator must call the
+/// collectives (`broadcast`, `gather`, `all_gather`, `all_reduce`, `barrier`, `split`), in the same order, and on one
+/// rank one after the other.
+#[derive(Clone)]
+pub struct Communicator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    transport: Arc<dyn Transport>,
+    context: u64,
+    /// The ranks of the world that belong, in the order of their ranks here.
+    members: Vec<usize>,
+    rank: usize,
+    counters: Counters,
+}
+
+impl Communicator {
+    /// A communicator of one rank, of this process alone, also under `mpirun`.
+    pub fn alone() -> Self {
+        World::new(1).communicator(0)
+    }
+
+    pub(crate) fn new(transport: Arc<dyn Transport>, context: u64, members: Vec<usize>, rank: usize) -> Self {
+        Self { inner: Arc::new(Inner { transport, context, members, rank, counters: Counters::default() }) }
+    }
+
+    /// This rank's number, from 0.
+    pub fn rank(&self) -> usize {
+        self.inner.rank
+    }
+
+    /// The number of ranks.
+    pub fn size(&self) -> usize {
+        self.inner.members.len()
+    }
+
+    /// Sends a value and returns at once: it is moved (threads) or packed into a buffer of its own (MPI). Sending to
+    /// oneself works.
+    ///
+    /// # Errors
+    /// [`NoSuchRank`](CommError::NoSuchRank), [`BadTag`](CommError::BadTag), [`Aborted`](CommError::Aborted) if some
+    /// rank has failed, and under MPI [`TooLarge`](CommError::TooLarge) from 2 GiB on.
+    ///
+    /// # Communication
+    /// One message; under MPI two when the channel has to grow.
+    pub fn send<T: Transfer>(&self, to: usize, tag: Tag, value: T) -> Result<(), CommError> {
+        let channel = self.channel(to, user_tag(tag)?)?;
+        self.inner.counters.count_user(value.n_bytes());
+        self.inner.transport.send(channel, Box::new(value))
+    }
+
+    /// Posts a receive; [`Receive::wait`] returns the value.
+    ///
+    /// Receives of one sender and tag are served in the order posted. A receive that is dropped throws its message
+    /// away.
+    ///
+    /// # Errors
+    /// [`NoSuchRank`](CommError::NoSuchRank), [`BadTag`](CommError::BadTag), [`Aborted`](CommError::Aborted).
+    pub fn receive<T: Transfer>(&self, from: usize, tag: Tag) -> Result<Receive<T>, CommError> {
+        self.post(from, user_tag(tag)?)
+    }
+
+    /// Ends all ranks with this rank's reason, and returns the error to hand on.
+    ///
+    /// On threads every call of every rank then fails with [`CommError::Aborted`], and the launch with the first
+    /// failure. Under MPI the reason goes to stderr, the job ends with exit code 1, and this does not return.
+    pub fn abort(&self, reason: &str) -> CommError {
+        self.inner.transport.abort(reason)
+    }
+
+    /// What this rank has sent on this communicator so far; the parent's and the children's messages count there.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.counters.read()
+    }
+
+    /// The message of a collective: sent under a reserved tag and counted apart.
+    pub(crate) fn send_collective<T: Transfer>(&self, to: usize, tag: Tag, value: T) -> Result<(), CommError> {
+        let channel = self.channel(to, tag)?;
+        self.inner.counters.count_collective(value.n_bytes());
+        self.inner.transport.send(channel, Box::new(value))
+    }
+
+    /// Posts a receive on any tag.
+    pub(crate) fn post<T: Transfer>(&self, from: usize, tag: Tag) -> Result<Receive<T>, CommError> {
+        let channel = self.channel(from, tag)?;
+        let ticket = self.inner.transport.post(channel)?;
+        Ok(Receive { transport: self.inner.transport.clone(), channel, ticket: Some(ticket), from, value: PhantomData })
+    }
+
+    pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
+        &self.inner.transport
+    }
+
+    pub(crate) fn members(&self) -> &[usize] {
+        &self.inner.members
+    }
+
+    /// That a root exists.
+    pub(crate) fn check_rank(&self, rank: usize) -> Result<(), CommError> {
+        if rank < self.size() { Ok(()) } else { Err(CommError::NoSuchRank { rank, size: self.size() }) }
+    }
+
+    fn channel(&self, peer: usize, tag: Tag) -> Result<Channel, CommError> {
+        self.check_rank(peer)?;
+        Ok(Channel { context: self.inner.context, peer: self.inner.members[peer], tag })
+    }
+}
+
+impl fmt::Debug for Communicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Communicator(rank {} of {}, context {})", self.rank(), self.size(), self.inner.context)
+    }
+}
+
+fn user_tag(tag: Tag) -> Result<Tag, CommError> {
+    if tag < N_TAGS { Ok(tag) } else { Err(CommError::BadTag { tag, limit: N_TAGS }) }
+}

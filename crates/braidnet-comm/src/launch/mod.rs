@@ -1,0 +1,70 @@
+//! Starting the ranks.
+
+mod run;
+mod threads;
+
+use std::fmt::Display;
+
+use crate::{CommError, Communicator, mpi_world_size, under_mpi};
+
+/// How many ranks to start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Launch {
+    /// `None`: one thread, or under `mpirun` as many as it started.
+    pub ranks: Option<usize>,
+}
+
+/// Why a launch failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// A rank failed; the first one, if several did.
+    #[error("rank {rank}: {reason}")]
+    Rank {
+        /// The rank.
+        rank: usize,
+        /// Its error, or the message of its panic.
+        reason: String,
+    },
+    /// Zero ranks were asked for.
+    #[error("zero ranks were asked for; ask for at least one")]
+    NoRanks,
+    /// The ranks could not be started.
+    #[error(transparent)]
+    Comm(#[from] CommError),
+}
+
+/// Runs `program` on every rank and returns the results of this process's ranks, in rank order.
+///
+/// Started by `mpirun` and built with the feature `mpi`, this process runs one rank, and the result has one entry.
+/// Otherwise the ranks are threads named `rank 0`, `rank 1`, ... of this process, with a stack of 64 MiB each.
+///
+/// # Errors
+/// [`LaunchError::Rank`] with the first rank whose program returned an error or panicked; the other ranks' waits end
+/// with [`CommError::Aborted`]. Under MPI such a rank instead writes `rank r: reason` to stderr and ends the job with
+/// exit code 1, so this does not return. [`LaunchError::Comm`] if the ranks asked for are not those that `mpirun`
+/// started, if MPI was started before in this process, or if this build has no MPI but `mpirun` started several
+/// processes.
+///
+/// # Communication
+/// Under MPI, collective over all processes at its start and end.
+pub fn launch<T, E, F>(launch: &Launch, program: F) -> Result<Vec<T>, LaunchError>
+where
+    T: Send,
+    E: Display,
+    F: Fn(Communicator) -> Result<T, E> + Send + Sync,
+{
+    if launch.ranks == Some(0) {
+        return Err(LaunchError::NoRanks);
+    }
+    #[cfg(feature = "mpi")]
+    if under_mpi() {
+        return crate::mpi::launch(launch.ranks, &program).map(|result| vec![result]);
+    }
+    match mpi_world_size() {
+        Some(ranks) if under_mpi() && ranks > 1 => Err(CommError::MpiNotBuilt { ranks }.into()),
+        _ => threads::launch(launch.ranks.unwrap_or(1), &program),
+    }
+}
+
+pub(crate) use run::{STACK, run_rank};

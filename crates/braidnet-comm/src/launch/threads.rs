@@ -1,0 +1,51 @@
+//! All ranks as threads of this process.
+
+use std::fmt::Display;
+use std::thread;
+
+use super::{LaunchError, STACK, run_rank};
+use crate::Communicator;
+use crate::threads::World;
+
+/// Runs the program on `n` threads and waits for all of them.
+pub fn launch<T, E, F>(n: usize, program: &F) -> Result<Vec<T>, LaunchError>
+where
+    T: Send,
+    E: Display,
+    F: Fn(Communicator) -> Result<T, E> + Send + Sync,
+{
+    let world = World::new(n);
+    let results: Vec<Option<T>> = thread::scope(|scope| {
+        let mut started = Vec::with_capacity(n);
+        for rank in 0..n {
+            let (world, communicator) = (&world, world.communicator(rank));
+            let run = move || finish(world, rank, run_rank(communicator, program));
+            match thread::Builder::new().name(format!("rank {rank}")).stack_size(STACK).spawn_scoped(scope, run) {
+                Ok(thread) => started.push(thread),
+                // Those already started may wait for this one: it counts as failed.
+                Err(error) => {
+                    world.poison(rank, &format!("its thread could not be started: {error}; ask for fewer ranks"))
+                }
+            }
+        }
+        started.into_iter().map(|thread| thread.join().ok().flatten()).collect()
+    });
+    match world.failure() {
+        Some((rank, reason)) => Err(LaunchError::Rank { rank: *rank, reason: reason.clone() }),
+        None => Ok(results.into_iter().flatten().collect()),
+    }
+}
+
+/// Tells the other ranks how this one ended.
+fn finish<T>(world: &World, rank: usize, result: Result<T, String>) -> Option<T> {
+    match result {
+        Ok(value) => {
+            world.end(rank);
+            Some(value)
+        }
+        Err(reason) => {
+            world.poison(rank, &reason);
+            None
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The channels of one process: what is being sent, what is posted, what has come.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use super::raw::{Pending, RawWorld};
+use super::wire::{FIRST_CAPACITY, Header, LIMIT, N_HEADER, fingerprint, grown};
+use crate::CommError;
+use crate::communicator::tags;
+use crate::queue::Queue;
+use crate::transport::{Channel, Parcel};
+
+/// The tags that one communicator takes.
+const STRIDE: u64 = tags::END as u64;
+
+/// Buffers kept for reuse, and from which size on: fresh large ones cost a page fault every 4 KiB.
+const N_SPARE: usize = 8;
+const SPARE_FROM: usize = 16 << 10;
+
+/// All state of message passing; used under a mutex.
+pub(crate) struct Engine {
+    lines: Lines,
+    incoming: HashMap<Channel, Incoming>,
+    /// The capacity of every channel sent on.
+    capacities: HashMap<Channel, usize>,
+    sending: Vec<Pending>,
+}
+
+/// The library and the spare buffers.
+struct Lines {
+    raw: RawWorld,
+    spare: Vec<Vec<u8>>,
+}
+
+struct Incoming {
+    capacity: usize,
+    /// The one receive that MPI has of this channel. More would be posted with a capacity that may turn out too small.
+    posted: Option<Pending>,
+    queue: Queue<Vec<u8>>,
+}
+
+impl Engine {
+    pub fn new(raw: RawWorld) -> Self {
+        let lines = Lines { raw, spare: Vec::new() };
+        Self { lines, incoming: HashMap::new(), capacities: HashMap::new(), sending: Vec::new() }
+    }
+
+    pub fn raw(&self) -> &RawWorld {
+        &self.lines.raw
+    }
+
+    /// The communicators that the library's tags tell apart.
+    pub fn n_contexts(&self) -> u64 {
+        self.lines.raw.n_tags / STRIDE
+    }
+
+    /// Packs a value and starts to send it.
+    pub fn send(&mut self, channel: Channel, parcel: &dyn Parcel) -> Result<(), CommError> {
+        let mut message = self.lines.buffer(N_HEADER + parcel.n_bytes());
+        let fingerprint = fingerprint(parcel.type_name());
+        Header::Data { fingerprint, n_bytes: 0 }.pack(&mut message);
+        parcel.pack(&mut message);
+        // The length that was packed counts, should the announced one be wrong.
+        let n_bytes = message.len() - N_HEADER;
+        message[8..N_HEADER].copy_from_slice(&(n_bytes as u64).to_le_bytes());
+        self.reserve(channel, message.len())?;
+        let sending = self.lines.raw.isend(channel.peer, tag(channel), message)?;
+        self.sending.push(sending);
+        self.progress_all()
+    }
+
+    /// Announces a message that does not fit its channel.
+    fn reserve(&mut self, channel: Channel, n_bytes: usize) -> Result<(), CommError> {
+        if n_bytes > LIMIT {
+            return Err(CommError::TooLarge { n_bytes, limit: LIMIT });
+        }
+        let capacity = self.capacities.entry(channel).or_insert(FIRST_CAPACITY);
+        if n_bytes > *capacity {
+            *capacity = grown(n_bytes);
+            let mut announcement = Vec::with_capacity(N_HEADER);
+            Header::Grow { capacity: *capacity }.pack(&mut announcement);
+            self.sending.push(self.lines.raw.isend(channel.peer, tag(channel), announcement)?);
+        }
+        Ok(())
+    }
+
+    /// A new receive of a channel; returns its ticket.
+    pub fn post(&mut self, channel: Channel) -> Result<u64, CommError> {
+        let incoming = match self.incoming.entry(channel) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Incoming::new()),
+        };
+        let ticket = incoming.queue.post();
+        incoming.progress(channel, &mut self.lines)?;
+        Ok(ticket)
+    }
+
+    /// The message of a ticket, if it has come.
+    pub fn take(&mut self, channel: Channel, ticket: u64) -> Result<Option<Vec<u8>>, CommError> {
+        self.progress(channel)?;
+        Ok(self.incoming.get_mut(&channel).and_then(|incoming| incoming.queue.take(ticket)))
+    }
+
+    /// Whether the message of a ticket has come.
+    pub fn has(&mut self, channel: Channel, ticket: u64) -> Result<bool, CommError> {
+        self.progress(channel)?;
+        Ok(self.incoming.get(&channel).is_some_and(|incoming| incoming.queue.has(ticket)))
+    }
+
+    /// Gives a ticket up. Its receive stays posted: the message must still leave the channel.
+    pub fn discard(&mut self, channel: Channel, ticket: u64) {
+        if let Some(incoming) = self.incoming.get_mut(&channel) {
+            incoming.queue.discard(ticket);
+        }
+    }
+
+    /// Takes a buffer back.
+    pub fn recycle(&mut self, buffer: Vec<u8>) {
+        self.lines.recycle(buffer);
+    }
+
+    /// Looks after one channel.
+    fn progress(&mut self, channel: Channel) -> Result<(), CommError> {
+        self.incoming.get_mut(&channel).map_or(Ok(()), |incoming| incoming.progress(channel, &mut self.lines))
+    }
+
+    /// Looks after all sends and all channels.
+    pub fn progress_all(&mut self) -> Result<(), CommError> {
+        let mut at = 0;
+        while at < self.sending.len() {
+            if self.sending[at].test()? {
+                let buffer = self.sending.swap_remove(at).into_buffer();
+                self.lines.recycle(buffer);
+            } else {
+                at += 1;
+            }
+        }
+        self.incoming.iter_mut().try_for_each(|(&channel, incoming)| incoming.progress(channel, &mut self.lines))
+    }
+
+    /// Takes all posted receives back: from now on every message is unexpected.
+    pub fn withdraw(&mut self) -> Result<(), CommError> {
+        self.incoming.drain().filter_map(|(_, incoming)| incoming.posted).try_for_each(Pending::cancel)
+    }
+
+    /// Throws away what comes; whether all sends are done.
+    pub fn drain(&mut self) -> Result<bool, CommError> {
+        while self.lines.raw.discard_unmatched()? {}
+        self.progress_all()?;
+        Ok(self.sending.is_empty())
+    }
+
+    /// Lets go of the communicator. Collective.
+    pub fn free(self) -> Result<(), CommError> {
+        self.lines.raw.free()
+    }
+}
+
+impl Incoming {
+    fn new() -> Self {
+        Self { capacity: FIRST_CAPACITY, posted: None, queue: Queue::default() }
+    }
+
+    /// Takes in what has come, and keeps one receive posted while some ticket waits.
+    fn progress(&mut self, channel: Channel, lines: &mut Lines) -> Result<(), CommError> {
+        loop {
+            let mut posted = match self.posted.take() {
+                Some(posted) => posted,
+                None if !self.queue.expects_more() => return Ok(()),
+                None => {
+                    let buffer = lines.buffer(self.capacity);
+                    lines.raw.irecv(channel.peer, tag(channel), buffer, self.capacity)?
+                }
+            };
+            if !posted.test_receive()? {
+                self.posted = Some(posted);
+                return Ok(());
+            }
+            let message = posted.into_buffer();
+            match Header::unpack(&message)? {
+                Header::Data { .. } => self.queue.arrive(message),
+                Header::Grow { capacity } => {
+                    self.capacity = capacity;
+                    lines.recycle(message);
+                }
+            }
+        }
+    }
+}
+
+impl Lines {
+    /// An empty buffer of at least this capacity.
+    fn buffer(&mut self, capacity: usize) -> Vec<u8> {
+        let spare = self.spare.iter().position(|buffer| buffer.capacity() >= capacity && capacity >= SPARE_FROM);
+        spare.map_or_else(|| Vec::with_capacity(capacity), |at| self.spare.swap_remove(at))
+    }
+
+    fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < N_SPARE && buffer.capacity() >= SPARE_FROM {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+}
+
+/// The MPI tag of a channel. Contexts are checked against `n_contexts` when they are made, so it fits.
+fn tag(channel: Channel) -> i32 {
+    (channel.context * STRIDE + u64::from(channel.tag)) as i32
+}

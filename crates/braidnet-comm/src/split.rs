@@ -1,0 +1,41 @@
+//! Smaller communicators from larger ones.
+
+use std::sync::atomic::Ordering;
+
+use crate::{CommError, Communicator};
+
+impl Communicator {
+    /// Groups the ranks by colour: the ranks of one colour become a communicator of their own, ordered by `(key, old
+    /// rank)`. A rank without a colour gets `None`.
+    ///
+    /// Messages of the new communicator never meet those of another one. It lives as long as its handles.
+    ///
+    /// # Errors
+    /// [`TooManyCommunicators`](CommError::TooManyCommunicators) under MPI, and those of
+    /// [`all_gather`](Self::all_gather).
+    ///
+    /// # Communication
+    /// Collective: every rank calls it, those without a colour too. One [`all_gather`](Self::all_gather). All splits of
+    /// one rank, also of different communicators, must come one after the other.
+    pub fn split(&self, color: Option<u64>, key: u64) -> Result<Option<Communicator>, CommError> {
+        let next = self.transport().next_context();
+        let mine = vec![u64::from(color.is_some()), color.unwrap_or(0), key, next.load(Ordering::Relaxed)];
+        let all = self.all_gather(mine, &())?;
+        if let Some(odd) = all.iter().find(|entry| entry.len() != 4) {
+            return Err(CommError::malformed("split", "4 numbers of every rank", odd.len()));
+        }
+        // Above every number that any rank here has used: no two communicators that share a rank share a number.
+        let context = all.iter().map(|entry| entry[3]).max().unwrap_or(0);
+        next.store(context + 1, Ordering::Relaxed);
+        let limit = self.transport().n_contexts();
+        if context >= limit {
+            return Err(CommError::TooManyCommunicators { limit });
+        }
+        let Some(color) = color else { return Ok(None) };
+        let mut group: Vec<usize> = (0..self.size()).filter(|&rank| all[rank][..2] == [1, color]).collect();
+        group.sort_by_key(|&rank| (all[rank][2], rank));
+        let place = group.iter().position(|&rank| rank == self.rank());
+        let members = group.iter().map(|&rank| self.members()[rank]).collect();
+        Ok(place.map(|rank| Communicator::new(self.transport().clone(), context, members, rank)))
+    }
+}
