@@ -38,4 +38,18 @@ impl Communicator {
         let members = group.iter().map(|&rank| self.members()[rank]).collect();
         Ok(place.map(|rank| Communicator::new(self.transport().clone(), context, members, rank)))
     }
+
+    /// The first `n` ranks as a communicator of their own; the other ranks get `None`.
+    ///
+    /// # Errors
+    /// [`NoSuchRank`](CommError::NoSuchRank) if there are fewer than `n` ranks, and those of [`split`](Self::split).
+    ///
+    /// # Communication
+    /// As [`split`](Self::split).
+    pub fn first_ranks(&self, n: usize) -> Result<Option<Communicator>, CommError> {
+        if n == 0 || n > self.size() {
+            return Err(CommError::NoSuchRank { rank: n.wrapping_sub(1), size: self.size() });
+        }
+        self.split((self.rank() < n).then_some(0), 0)
+    }
 }

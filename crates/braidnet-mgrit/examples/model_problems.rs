@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Runs all cases on `n` ranks and returns the number of failures.
 fn run_on(n: usize, cases: &[Case], file: &Path) -> anyhow::Result<usize> {
     let outcome = launch(&Launch { ranks: mpi_world_size().or(Some(n)) }, |world| -> anyhow::Result<Counts> {
-        let Some(comm) = first_ranks(&world, n)? else { return Ok([0; 3]) };
+        let Some(comm) = world.first_ranks(n)? else { return Ok([0; 3]) };
         let quiet = comm.rank() > 0;
         let mut counts = [0; 3];
         if !quiet {
@@ -67,14 +67,6 @@ fn run_on(n: usize, cases: &[Case], file: &Path) -> anyhow::Result<usize> {
         Ok(counts)
     });
     Ok(outcome?.iter().map(|c| c[2]).max().unwrap_or(0))
-}
-
-fn first_ranks(world: &Communicator, n: usize) -> anyhow::Result<Option<Communicator>> {
-    if n > world.size() {
-        bail!("{n} ranks asked for, but only {} were started: start more or ask for fewer", world.size());
-    }
-    let color = (world.rank() < n).then_some(0);
-    Ok(world.split(color, world.rank() as u64)?)
 }
 
 fn compare(case: &Case, comm: &Communicator, counts: &mut Counts) -> String {

@@ -264,9 +264,10 @@ impl<D: Differentiable> Visitor<D::State> for Gradients<'_, D> {
 
     fn residual(&mut self, _: usize, _: &D::State) {}
 
-    fn piece_done(&mut self) -> Result<(), StepError> {
+    fn piece_done(&mut self) -> Result<(), (usize, StepError)> {
         for (layer, pending) in self.pending.drain(..) {
-            self.formed.push(LayerGradients { layer, gradients: pending()? });
+            let gradients = pending().map_err(|source| (layer, source))?;
+            self.formed.push(LayerGradients { layer, gradients });
         }
         Ok(())
     }

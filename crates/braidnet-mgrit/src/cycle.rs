@@ -68,11 +68,19 @@ impl<S: State> Mgrit<S> {
 
     fn stop(&self, residuals: &[Option<f64>]) -> Option<Stop> {
         let last = residuals.last().copied().flatten()?;
-        let below = match self.options.tolerance? {
-            Tolerance::Absolute(tolerance) => tolerance,
-            Tolerance::Relative(tolerance) => tolerance * residuals.iter().flatten().next()?,
+        if last.is_nan() {
+            return Some(Stop::Diverged);
+        }
+        let (reached, stop) = match self.options.tolerance? {
+            Tolerance::Absolute(tolerance) => (last < tolerance, Stop::Converged),
+            Tolerance::Relative(tolerance) => (last < tolerance * residuals.iter().flatten().next()?, Stop::Converged),
+            Tolerance::Stagnation(_) if last == 0.0 => (true, Stop::Converged),
+            Tolerance::Stagnation(part) => match residuals {
+                [.., Some(before), _] => (last > part * before, Stop::Stagnated),
+                _ => (false, Stop::Stagnated),
+            },
         };
-        if last.is_nan() { Some(Stop::Diverged) } else { (last < below).then_some(Stop::Converged) }
+        reached.then_some(stop)
     }
 
     /// From `from` down to the coarsest level; the norm is that of the residual of level `from`.
@@ -130,7 +138,9 @@ impl<S: State> Mgrit<S> {
         level: usize,
         fc_sweeps: usize,
     ) -> Result<(), MgritError> {
-        let at_c = AtC::Relax { weight: self.options.c_weight(level) };
+        // The coarsest level, if it is relaxed at all, is relaxed without weight.
+        let is_coarsest = level + 1 == self.levels.len();
+        let at_c = AtC::Relax { weight: if is_coarsest { 1.0 } else { self.options.c_weight(level) } };
         for _ in 0..fc_sweeps {
             self.sweep(setting, Split::Intervals, Tail::Skip, level, &mut Steps { propagator, at_c })?;
         }

@@ -30,3 +30,30 @@ pub(crate) fn check_finite<S: State>(
     };
     Err(MgritError::NonFinite { what, layer, level: level.index(), rank })
 }
+
+#[cfg(test)]
+mod tests {
+    use braidnet_grid::{Coarsening, Hierarchy, TimeGrid};
+
+    use super::*;
+
+    /// What is found for the states of points 2 to 5 on rank 1.
+    fn found(u: [f64; 4]) -> Option<(&'static str, usize)> {
+        let grid = TimeGrid::uniform(5, 0.0, 1.0).unwrap();
+        let hierarchy = Hierarchy::new(&grid, &Coarsening::none()).unwrap();
+        let share = Share { steps: 2..5, from: Some(0), to: None };
+        let storage = LevelStorage { u: u.to_vec(), ..LevelStorage::empty() };
+        match check_finite(hierarchy.finest(), &share, &storage, 1) {
+            Err(MgritError::NonFinite { what, layer, level: 0, rank: 1 }) => Some((what, layer)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_first_bad_layer_is_named() {
+        assert_eq!(found([1.0, 1.0, 1.0, 1.0]), None);
+        assert_eq!(found([1.0, 1.0, 1.0, f64::NAN]), Some(("output", 4)));
+        assert_eq!(found([1.0, f64::INFINITY, 1.0, f64::NAN]), Some(("output", 2)));
+        assert_eq!(found([f64::NAN; 4]), Some(("output", 1)));
+    }
+}

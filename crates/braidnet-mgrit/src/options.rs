@@ -74,6 +74,8 @@ pub enum Tolerance {
     Absolute(f64),
     /// Stop once the residual norm is below this times the first norm available.
     Relative(f64),
+    /// Stop once an iteration leaves more than this part of the residual norm: round-off is reached, or nothing converges.
+    Stagnation(f64),
 }
 
 /// How residual norms of the C-points are combined over time.
@@ -97,7 +99,7 @@ pub struct MgritOptions {
     pub coarsening: Coarsening,
     /// Relaxation per level.
     pub relaxation: Vec<Relaxation>,
-    /// Weight of C-relaxation per level; 1 is unweighted.
+    /// Weight of C-relaxation per level; 1 is unweighted. The coarsest level is never weighted.
     pub c_weights: Vec<f64>,
     /// Order of the levels.
     pub cycle: Cycle,
@@ -167,7 +169,7 @@ impl MgritOptions {
         if self.tolerance.is_some() && self.norm.is_none() {
             problems.push("a tolerance needs a residual norm: choose one, or drop the tolerance".to_owned());
         }
-        if let Some(Tolerance::Absolute(tol) | Tolerance::Relative(tol)) = self.tolerance
+        if let Some(Tolerance::Absolute(tol) | Tolerance::Relative(tol) | Tolerance::Stagnation(tol)) = self.tolerance
             && tol.is_nan()
         {
             problems.push("the tolerance is NaN".to_owned());

@@ -1,6 +1,6 @@
 //! Relaxation: sweeps over the intervals of one level.
 //!
-//! Every sweep is the same walk: from each C-point step through the interval's F-points and, if the [`Visitor`]
+//! Every sweep is the same walk: from each C-point step through the interval's F-points and, if the `Visitor`
 //! wants it, on to the next C-point. F-relaxation stops before the C-point; C-relaxation replaces it (Jacobi
 //! across intervals: every interval starts from the old C-value); restriction forms the residual there. A
 //! sequential solve is the same walk with the whole level as one interval.
@@ -48,8 +48,8 @@ pub(crate) trait Visitor<S> {
     /// Takes `f - A` at a C-point; called right to left.
     fn residual(&mut self, point: usize, residual: &S);
 
-    /// Called when a piece of the walk is done and what others wait for has been sent.
-    fn piece_done(&mut self) -> Result<(), StepError> {
+    /// Called when a piece of the walk is done and what others wait for has been sent. An error comes with its layer.
+    fn piece_done(&mut self) -> Result<(), (usize, StepError)> {
         Ok(())
     }
 }
@@ -230,7 +230,7 @@ impl<S: State> Sweep<'_, S> {
             if let Some(to) = to_send.take() {
                 self.setting.send(to, tag, self.u[b - a].clone(), self.counters)?;
             }
-            visitor.piece_done().map_err(|source| self.failed(first.start, source))?;
+            visitor.piece_done().map_err(|(layer, source)| self.failed_in(layer, source))?;
         }
         self.scratch.pieces = chunk;
         if let Some(message) = message {
@@ -358,12 +358,57 @@ impl<S: State> Sweep<'_, S> {
     }
 
     fn failed(&self, step: usize, source: StepError) -> MgritError {
-        let (level, layer, rank) = (self.level.index(), self.level.layer(step), self.setting.comm.rank());
-        MgritError::Step { level, layer, rank, source }
+        self.failed_in(self.level.layer(step), source)
+    }
+
+    fn failed_in(&self, layer: usize, source: StepError) -> MgritError {
+        MgritError::Step { level: self.level.index(), layer, rank: self.setting.comm.rank(), source }
     }
 }
 
 /// Tags: four per level.
 pub(crate) fn border_tag(level: usize) -> Tag {
     4 * level as Tag
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces of a rank that has `steps`, as (start, stop, closes).
+    fn pieces(c_points: &[usize], steps: std::ops::Range<usize>, tail: Tail) -> Vec<(usize, usize, bool)> {
+        let share = Share { steps, from: None, to: None };
+        Walk { c_points, share: &share, tail }.pieces().map(|p| (p.start, p.stop, p.closes)).collect()
+    }
+
+    #[test]
+    fn intervals_come_right_to_left_and_continue_on_other_ranks() {
+        let c = [0, 4, 8, 10];
+        assert_eq!(pieces(&c, 0..10, Tail::Skip), [(8, 10, true), (4, 8, true), (0, 4, true)]);
+        assert_eq!(pieces(&c, 0..3, Tail::Skip), [(0, 3, false)]);
+        assert_eq!(pieces(&c, 3..6, Tail::Skip), [(4, 6, false), (3, 4, true)]);
+        assert_eq!(pieces(&c, 5..7, Tail::Skip), [(5, 7, false)]);
+        assert_eq!(pieces(&c, 4..8, Tail::Skip), [(4, 8, true)]);
+        assert_eq!(pieces(&[0], 3..6, Tail::Include), [(3, 6, false)]);
+    }
+
+    #[test]
+    fn a_tail_is_walked_only_if_it_is_asked_for() {
+        let c = [0, 4, 8];
+        assert_eq!(pieces(&c, 4..11, Tail::Skip), [(4, 8, true)]);
+        assert_eq!(pieces(&c, 4..11, Tail::Include), [(8, 11, false), (4, 8, true)]);
+        assert_eq!(pieces(&c, 9..11, Tail::Skip), []);
+        assert_eq!(pieces(&c, 9..11, Tail::Include), [(9, 11, false)]);
+    }
+
+    #[test]
+    fn a_border_point_travels_if_the_sweep_changes_it() {
+        let share = Share { steps: 0..11, from: None, to: None };
+        let walk = |tail| Walk { c_points: &[0, 4, 8], share: &share, tail };
+        let travels = |point, tail| [false, true].map(|replaces_c| walk(tail).travels(point, replaces_c));
+        assert_eq!(travels(4, Tail::Skip), [false, true]);
+        assert_eq!(travels(5, Tail::Skip), [true, true]);
+        assert_eq!(travels(9, Tail::Skip), [false, false]);
+        assert_eq!(travels(9, Tail::Include), [true, true]);
+    }
 }

@@ -7,6 +7,8 @@ use braidnet_comm::{CommError, Communicator, ReduceOp};
 pub enum Stop {
     /// The residual norm fell below the tolerance, or the solve was sequential.
     Converged,
+    /// The residual norm did not fall any more.
+    Stagnated,
     /// All iterations were used up.
     MaxIters,
     /// The residual norm became NaN.
@@ -62,5 +64,38 @@ impl SolveReport {
         comm.all_reduce(&mut counts, ReduceOp::Sum)?;
         let (bytes, messages) = (counts.pop().unwrap_or(0), counts.pop().unwrap_or(0));
         Ok(Self { evaluations: counts, messages, bytes, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(residuals: &[Option<f64>]) -> SolveReport {
+        SolveReport {
+            iterations: residuals.len(),
+            stop: Stop::MaxIters,
+            residuals: residuals.to_vec(),
+            evaluations: vec![3, 1],
+            messages: 2,
+            bytes: 16,
+            seconds: 0.0,
+            seconds_waiting: 0.0,
+        }
+    }
+
+    #[test]
+    fn rho_is_the_ratio_of_the_last_two_norms() {
+        assert_eq!(report(&[Some(9.0), Some(8.0), Some(2.0)]).rho(), Some(0.25));
+        assert_eq!(report(&[Some(9.0), Some(8.0), Some(2.0)]).residual(), Some(2.0));
+        for residuals in [&[][..], &[Some(1.0)], &[None, Some(1.0)], &[Some(0.0), Some(1.0)], &[Some(1.0), None]] {
+            assert_eq!(report(residuals).rho(), None, "{residuals:?}");
+        }
+    }
+
+    #[test]
+    fn one_rank_is_its_own_sum() {
+        let report = report(&[Some(1.0)]);
+        assert_eq!(report.over_all_ranks(&Communicator::alone()).unwrap(), report);
     }
 }

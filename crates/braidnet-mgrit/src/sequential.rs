@@ -33,3 +33,19 @@ pub fn sequential<P: Propagator>(
     }
     Ok(states)
 }
+
+#[cfg(test)]
+mod tests {
+    use braidnet_grid::{Coarsening, TimeGrid};
+
+    use super::*;
+    use crate::model::Logistic;
+
+    #[test]
+    fn three_steps_by_hand() {
+        let grid = TimeGrid::from_times(vec![0.0, 1.0, 1.5, 3.5]).unwrap();
+        let hierarchy = Hierarchy::new(&grid, &Coarsening::none()).unwrap();
+        let states = sequential(&Logistic, &hierarchy, 0.5).unwrap();
+        assert_eq!(states, [0.5, 0.75, 0.84375, 1.107421875]);
+    }
+}

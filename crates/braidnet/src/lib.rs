@@ -1,1 +1,36 @@
-//! Train deep networks layer-parallel: multigrid in time over ranks, in Rust on burn.
+//! Train deep networks layer-parallel.
+//!
+//! Layers are time steps: forward and backward propagation are solved over many ranks at once by multigrid reduction in
+//! time, and the error that this makes in the gradients can be seen at any time. This crate re-exports the others and
+//! adds command-line options ([`options`]); [`prelude`] is what a training program needs.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/loop.rs")]
+//! ```
+
+pub mod options;
+
+pub use braidnet_comm as comm;
+pub use braidnet_data as data;
+pub use braidnet_grid as grid;
+pub use braidnet_mgrit as mgrit;
+pub use braidnet_nn as nn;
+pub use braidnet_train as train;
+pub use burn;
+
+/// Everything a training program needs.
+pub mod prelude {
+    pub use braidnet_comm::{Communicator, Launch, LaunchError, ReduceOp, launch};
+    pub use braidnet_data::digits::DigitsConfig;
+    pub use braidnet_data::{ImageSet, Split, mnist, sampler};
+    pub use braidnet_grid::{Coarsening, Partition, TimeGrid};
+    pub use braidnet_mgrit::{MgritOptions, Relaxation, SolveReport, Tolerance};
+    pub use braidnet_nn::{CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OpeningKind};
+    pub use braidnet_train::{
+        Backward, GradientError, LayerParallel, Optimizer, OptimizerConfig, Schedule, ScheduleKind, SolveConfig,
+        TrainError, correct, cross_entropy,
+    };
+    pub use burn::tensor::{Device, Int, Tensor, TensorData};
+
+    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs};
+}

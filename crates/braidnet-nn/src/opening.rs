@@ -1,0 +1,61 @@
+//! Opening layers: from the input to the first state.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::NetworkError;
+use crate::conv::conv3x3;
+
+/// Which opening layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OpeningKind {
+    /// `relu(conv3x3(x))`.
+    #[default]
+    Conv,
+    /// The input's channels repeated, without parameters.
+    Repeat,
+}
+
+/// Repeats the channels of its input.
+#[derive(Module, Debug)]
+pub struct Repeat {
+    times: usize,
+}
+
+/// From the input `[batch, inputs, h, w]` to the first state `[batch, channels, h, w]`.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)] // One per network.
+pub enum Opening {
+    /// Convolution and ReLU.
+    Conv(Conv2d),
+    /// Repetition.
+    Repeat(Repeat),
+}
+
+impl Opening {
+    /// An opening layer with burn's default initialisation.
+    ///
+    /// # Errors
+    /// [`NetworkError::CannotRepeat`] if `channels` is no multiple of `inputs`.
+    pub fn new(kind: OpeningKind, inputs: usize, channels: usize, device: &Device) -> Result<Self, NetworkError> {
+        match kind {
+            OpeningKind::Conv => Ok(Self::Conv(conv3x3(inputs, channels, device))),
+            OpeningKind::Repeat if inputs == 0 || !channels.is_multiple_of(inputs) => {
+                Err(NetworkError::CannotRepeat { inputs, channels })
+            }
+            OpeningKind::Repeat => Ok(Self::Repeat(Repeat { times: channels / inputs })),
+        }
+    }
+
+    /// Applies the layer.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        match self {
+            Self::Conv(conv) => relu(conv.forward(x)),
+            Self::Repeat(Repeat { times }) => x.repeat_dim(1, *times),
+        }
+    }
+}

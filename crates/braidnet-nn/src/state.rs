@@ -1,0 +1,116 @@
+//! A tensor as a state.
+
+use braidnet_comm::{CommError, Transfer};
+use braidnet_mgrit::State;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+/// A tensor that travels along the layers, shape `[batch, ...]`.
+#[derive(Debug, Clone)]
+pub struct TensorState<const D: usize>(pub Tensor<D>);
+
+/// Element types that travel, with their codes on the wire.
+const DTYPES: [(u8, DType); 4] = [(0, DType::F32), (1, DType::F64), (2, DType::F16), (3, DType::BF16)];
+
+/// Code of the element type, then `D` extents as 64-bit numbers.
+const fn header(rank: usize) -> usize {
+    1 + 8 * rank
+}
+
+impl<const D: usize> Transfer for TensorState<D> {
+    type Context = Device;
+
+    fn n_bytes(&self) -> usize {
+        header(D) + self.0.shape().num_elements() * self.0.dtype().size()
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) {
+        let data = self.0.to_data();
+        // An unknown type gets a code that no receiver accepts, which names the problem there.
+        let code = DTYPES.iter().find(|(_, dtype)| *dtype == data.dtype()).map_or(u8::MAX, |(code, _)| *code);
+        out.push(code);
+        for extent in self.0.dims() {
+            out.extend_from_slice(&(extent as u64).to_le_bytes());
+        }
+        out.extend_from_slice(data.bytes());
+    }
+
+    fn unpack(bytes: &[u8], device: &Device) -> Result<Self, CommError> {
+        let malformed = |expected: String| CommError::malformed("tensor", expected, format!("{} bytes", bytes.len()));
+        let Some((head, payload)) = bytes.split_at_checked(header(D)) else {
+            return Err(malformed(format!("a header of {} bytes", header(D))));
+        };
+        let Some((_, dtype)) = DTYPES.iter().find(|(code, _)| *code == head[0]) else {
+            return Err(CommError::malformed("tensor", "the code of a float type", head[0]));
+        };
+        let extent = |d: usize| {
+            let mut le = [0; 8];
+            le.copy_from_slice(&head[1 + 8 * d..9 + 8 * d]);
+            u64::from_le_bytes(le) as usize
+        };
+        let dims: [usize; D] = std::array::from_fn(extent);
+        let data = TensorData::try_from_bytes_vec(payload.to_vec(), dims, *dtype)
+            .map_err(|e| CommError::malformed("tensor", "as many bytes as the shape says", e))?;
+        Ok(Self(Tensor::from_data(data, (device, *dtype))))
+    }
+}
+
+impl<const D: usize> State for TensorState<D> {
+    fn axpy(&mut self, a: f64, x: &Self) {
+        let x = x.0.clone();
+        self.0.inplace(|u| match a {
+            1.0 => u + x,
+            -1.0 => u - x,
+            a => u + x * a,
+        });
+    }
+
+    fn scale(&mut self, a: f64) {
+        self.0.inplace(|u| u * a);
+    }
+
+    fn norm_squared(&self) -> f64 {
+        (self.0.clone() * self.0.clone()).sum().into_scalar::<f64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pack_then_unpack_is_the_identity() {
+        let device = Device::flex();
+        let state = TensorState(Tensor::<3>::from_floats([[[1.5, -2.0], [3.0, 0.25]]], &device));
+        let mut bytes = Vec::new();
+        state.pack(&mut bytes);
+        assert_eq!(bytes.len(), state.n_bytes());
+        let back = TensorState::<3>::unpack(&bytes, &device).unwrap();
+        assert_eq!(back.0.to_data(), state.0.to_data());
+        assert!(TensorState::<3>::unpack(&bytes[..bytes.len() - 1], &device).is_err());
+        assert!(TensorState::<4>::unpack(&bytes, &device).is_err());
+    }
+
+    #[test]
+    fn a_strided_tensor_travels_as_its_values() {
+        let device = Device::flex();
+        let state = TensorState(Tensor::<2>::from_floats([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], &device).transpose());
+        let mut bytes = Vec::new();
+        state.pack(&mut bytes);
+        let back = TensorState::<2>::unpack(&bytes, &device).unwrap();
+        assert_eq!(back.0.to_data().as_slice::<f32>().unwrap(), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
+    }
+
+    #[test]
+    fn norms_see_what_is_not_finite() {
+        let state = TensorState(Tensor::<1>::from_floats([1.0, f32::NAN], &Device::flex()));
+        assert!(!state.norm_squared().is_finite());
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = TensorState::<2>::unpack(&bytes, &Device::flex());
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! How far the gradients of a schedule are from the exact ones.
+
+use std::collections::HashMap;
+
+use braidnet_comm::ReduceOp;
+use braidnet_nn::{Gradients, Network};
+use burn::tensor::Tensor;
+
+use crate::{LayerParallel, TrainError};
+
+/// Distance of the gradients of all ODE layers from those of the sequential schedule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientError {
+    /// `||g - e|| / ||e||` over all parameters of all ODE layers.
+    pub relative: f64,
+    /// Cosine of the angle between them.
+    pub cosine: f64,
+}
+
+impl<N: Network> LayerParallel<N> {
+    /// Compares `gradients` (of this rank, by this schedule) with the exact ones of the same batch.
+    ///
+    /// The opening and the closing layer are left out: their gradients are large, hardly affected, and would hide the error.
+    ///
+    /// # Errors
+    /// A failed solve.
+    ///
+    /// # Communication
+    /// Collective: a sequential forward and backward solve over the ranks, and one all-reduce.
+    ///
+    /// # Cost
+    /// A sequential training step.
+    pub fn gradient_error(
+        &mut self,
+        batch: usize,
+        input: Option<&N::Input>,
+        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
+        gradients: &Gradients,
+    ) -> Result<GradientError, TrainError> {
+        let exact = self.exact_forward(batch, input)?.loss(loss)?.backward()?.gradients;
+        let exact: HashMap<_, _> = exact.into_iter().map(|g| (g.id, g.values)).collect();
+        let mut in_layers = std::collections::HashSet::new();
+        self.network.visit_parameters(|p| {
+            if p.name.starts_with("layers.") {
+                in_layers.insert(p.id);
+            }
+        });
+        // Sums of g e, g g, e e and (g - e)^2.
+        let mut sums = [0.0; 4];
+        for g in gradients.iter().filter(|g| in_layers.contains(&g.id)) {
+            let Some(e) = exact.get(&g.id) else { continue };
+            let (g, e) = (g.values.clone(), e.clone());
+            let difference = g.clone() - e.clone();
+            let products = [g.clone() * e.clone(), g.clone() * g, e.clone() * e, difference.clone() * difference];
+            for (sum, product) in sums.iter_mut().zip(products) {
+                *sum += product.sum().into_scalar::<f64>();
+            }
+        }
+        self.comm.all_reduce(&mut sums, ReduceOp::Sum)?;
+        let [ge, gg, ee, dd] = sums;
+        Ok(GradientError { relative: (dd / ee).sqrt(), cosine: ge / (gg * ee).sqrt() })
+    }
+}

@@ -1,0 +1,188 @@
+//! How the forward and the backward solve of a training step are done.
+
+use braidnet_grid::{Coarsening, LastInterval};
+use braidnet_mgrit::{MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use serde::{Deserialize, Serialize};
+
+/// The three ways of a training step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Layer by layer across the ranks, both ways; exact.
+    Sequential,
+    /// MGRIT both ways.
+    LayerParallel,
+    /// Layer by layer forward, MGRIT backward: exact states, inexact gradients.
+    Mixed,
+}
+
+/// One MGRIT solve of a network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SolveConfig {
+    /// Levels at most; 1 is sequential.
+    pub max_levels: usize,
+    /// Coarsening factor, at least 2.
+    pub cfactor: usize,
+    /// Iterations.
+    pub max_iters: usize,
+    /// Relaxation of the finest level.
+    pub relaxation: Relaxation,
+    /// Relaxation of the coarse levels.
+    pub coarse_relaxation: Relaxation,
+    /// Start on the coarsest level.
+    pub skip_downcycle: bool,
+    /// A level with fewer steps is not made.
+    pub min_coarse: usize,
+    /// When to stop before `max_iters`, by the 2-norm over time of the residual.
+    pub tolerance: Option<Tolerance>,
+    /// Form residual norms even without a tolerance, to watch rho.
+    pub norms: bool,
+}
+
+impl SolveConfig {
+    /// Two levels, one iteration, F-relaxation, first down-cycle skipped: the least work that still is MGRIT.
+    pub fn new(cfactor: usize) -> Self {
+        Self {
+            max_levels: 2,
+            cfactor,
+            max_iters: 1,
+            relaxation: Relaxation::F,
+            coarse_relaxation: Relaxation::Fcf(1),
+            skip_downcycle: true,
+            min_coarse: 2,
+            tolerance: None,
+            norms: false,
+        }
+    }
+
+    /// One level.
+    pub fn sequential() -> Self {
+        Self { max_levels: 1, ..Self::new(2) }
+    }
+
+    /// The solver's options.
+    ///
+    /// # Errors
+    /// [`ScheduleError`] naming `direction` and all problems.
+    pub fn options(&self, direction: &'static str) -> Result<MgritOptions, ScheduleError> {
+        let mut problems = Vec::new();
+        if self.max_levels == 0 {
+            problems.push("levels is 0: use 1 for a sequential solve, 2 or more for multigrid".to_owned());
+        }
+        if self.cfactor < 2 {
+            let cfactor = self.cfactor;
+            problems.push(format!("the coarsening factor is {cfactor}: use at least 2, or 1 level to not coarsen"));
+        }
+        if self.max_iters == 0 {
+            problems.push("iterations is 0: use at least 1".to_owned());
+        }
+        if !problems.is_empty() {
+            return Err(ScheduleError { direction, problems });
+        }
+        let norm = (self.norms || self.tolerance.is_some()).then_some(TemporalNorm::Two);
+        Ok(MgritOptions {
+            relaxation: vec![self.relaxation, self.coarse_relaxation],
+            skip_downcycle: self.skip_downcycle,
+            tolerance: self.tolerance,
+            norm,
+            ..MgritOptions::network(self.coarsening(), self.max_iters)
+        })
+    }
+
+    fn coarsening(&self) -> Coarsening {
+        Coarsening {
+            max_levels: self.max_levels,
+            cfactors: vec![self.cfactor],
+            min_coarse: self.min_coarse,
+            last_interval: LastInterval::Short,
+        }
+    }
+}
+
+impl std::fmt::Display for SolveConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.max_levels == 1 {
+            return write!(f, "sequential");
+        }
+        let Self { max_levels, cfactor, max_iters, relaxation, coarse_relaxation, skip_downcycle, .. } = self;
+        let name = |r: &Relaxation| match r.fc_sweeps() {
+            0 => "F".to_owned(),
+            1 => "FCF".to_owned(),
+            n => format!("{n}xFC+F"),
+        };
+        write!(f, "{max_levels} levels, cfactor {cfactor}, {max_iters} iterations, {}", name(relaxation))?;
+        if *max_levels > 2 {
+            write!(f, " (coarse {})", name(coarse_relaxation))?;
+        }
+        write!(f, "{}", if *skip_downcycle { ", first down-cycle skipped" } else { "" })
+    }
+}
+
+/// Both solves of a training step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Solve for the states.
+    pub forward: SolveConfig,
+    /// Solve for the adjoint.
+    pub backward: SolveConfig,
+}
+
+impl Schedule {
+    /// The schedule of a kind, with the given solves where it is not sequential.
+    pub fn new(kind: ScheduleKind, forward: SolveConfig, backward: SolveConfig) -> Self {
+        match kind {
+            ScheduleKind::Sequential => Self::sequential(),
+            ScheduleKind::LayerParallel => Self { forward, backward },
+            ScheduleKind::Mixed => Self { forward: SolveConfig::sequential(), backward },
+        }
+    }
+
+    /// Layer by layer, both ways.
+    pub fn sequential() -> Self {
+        Self { forward: SolveConfig::sequential(), backward: SolveConfig::sequential() }
+    }
+
+    /// The same MGRIT solve both ways.
+    pub fn layer_parallel(solve: SolveConfig) -> Self {
+        Self { forward: solve.clone(), backward: solve }
+    }
+}
+
+impl std::fmt::Display for Schedule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.forward == self.backward {
+            true => write!(f, "{}", self.forward),
+            false => write!(f, "forward: {}; backward: {}", self.forward, self.backward),
+        }
+    }
+}
+
+/// A solve that cannot be done; all problems at once.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid {direction} solve: {}", .problems.join("; "))]
+pub struct ScheduleError {
+    /// `forward` or `backward`.
+    pub direction: &'static str,
+    /// One sentence per problem.
+    pub problems: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_problems_of_a_solve_are_listed() {
+        let bad = SolveConfig { max_levels: 0, max_iters: 0, ..SolveConfig::new(1) };
+        let message = bad.options("backward").unwrap_err().to_string();
+        for part in ["backward", "levels is 0", "coarsening factor is 1", "iterations is 0"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn mixed_is_sequential_forward_only() {
+        let schedule = Schedule::new(ScheduleKind::Mixed, SolveConfig::new(4), SolveConfig::new(8));
+        assert_eq!((schedule.forward.max_levels, schedule.backward.cfactor), (1, 8));
+    }
+}

@@ -1,0 +1,91 @@
+//! What the example prints.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// One line of the final table.
+pub struct Row {
+    pub name: String,
+    /// Correct part of the test images, by the exact forward pass.
+    pub accuracy: f64,
+    /// Median, and first and last decile, of a training step.
+    pub step: [Duration; 3],
+    /// Peak memory of the process in bytes.
+    pub memory: Option<u64>,
+    /// Gradient errors: first step, median and last step of those measured; none for exact schedules.
+    pub gradient_error: Option<[f64; 3]>,
+}
+
+/// The table, with the speed-up over its first row.
+pub fn print_table(rows: &[Row]) {
+    let heads = ["", "test accuracy", "ms per step (10-90 %)", "peak memory", "speed-up", "gradient error start/median/end"];
+    println!();
+    println!("{:<26} {:>14} {:>24} {:>12} {:>9} {:>32}", heads[0], heads[1], heads[2], heads[3], heads[4], heads[5]);
+    for row in rows {
+        let [low, median, high] = row.step.map(|d| d.as_secs_f64() * 1e3);
+        let speed_up = rows.first().filter(|_| rows.len() > 1).map(|first| first.step[1].as_secs_f64() * 1e3 / median);
+        let error = row.gradient_error.map_or("exact".to_owned(), |errors| {
+            errors.map(|e| format!("{:.2} %", 100.0 * e)).join(" / ")
+        });
+        println!(
+            "{:<26} {:>12.2} % {:>24} {:>12} {:>9} {:>32}",
+            row.name,
+            100.0 * row.accuracy,
+            format!("{median:.1} ({low:.1}-{high:.1})"),
+            row.memory.map_or("unknown".to_owned(), |bytes| format!("{:.0} MiB", bytes as f64 / (1 << 20) as f64)),
+            speed_up.map_or(String::new(), |s| format!("{s:.2}")),
+            error,
+        );
+    }
+}
+
+/// A bar on a terminal, a line every tenth elsewhere; nothing on other ranks than the one that shows.
+pub enum Progress {
+    Bar(ProgressBar),
+    Lines { total: u64, done: u64, shown: u64 },
+    Hidden,
+}
+
+impl Progress {
+    pub fn new(shows: bool, total: usize) -> Self {
+        let total = total as u64;
+        if !shows {
+            return Self::Hidden;
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self::Lines { total, done: 0, shown: 0 };
+        }
+        let bar = ProgressBar::new(total);
+        // The template is a literal; if it were wrong, the default style would do.
+        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {eta} left, {msg}") {
+            bar.set_style(style);
+        }
+        Self::Bar(bar)
+    }
+
+    pub fn step(&mut self, loss: f64) {
+        match self {
+            Self::Bar(bar) => {
+                bar.set_message(format!("loss {loss:.3}"));
+                bar.inc(1);
+            }
+            Self::Lines { total, done, shown } => {
+                *done += 1;
+                let tenth = *done * 10 / *total;
+                if tenth > *shown {
+                    *shown = tenth;
+                    println!("  {done}/{total} steps, loss {loss:.3}");
+                }
+            }
+            Self::Hidden => {}
+        }
+    }
+
+    pub fn finish(self) {
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
