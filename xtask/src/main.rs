@@ -1,1 +1,44 @@
-fn main() {}
+//! The tasks of this workspace, as `cargo xtask TASK`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `test.rs` | the steps of `cargo xtask test`, in order |
+//! | `step.rs` | one step: heading, duration, outcome; the table at the end |
+//! | `command.rs` | one command: shown, run, stopped when it takes too long, or captured |
+//! | `cargo.rs` | cargo's command lines, and the programs that it built |
+//! | `mpi.rs` | finding MPI, and command lines of `mpirun` |
+//! | `libclang.rs` | finding libclang |
+//! | `install.rs` | installing what a build with MPI lacks |
+//! | `examples.rs` | the tables of examples to run, and of command lines that must be refused |
+
+mod cargo;
+mod command;
+mod examples;
+mod install;
+mod libclang;
+mod mpi;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().task {
+        Task::Test(options) => test::run_steps(&options),
+    }
+}

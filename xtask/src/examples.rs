@@ -1,0 +1,224 @@
+//! The examples as tests: tiny runs that must succeed, and command lines that must be refused.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::cargo::{Executable, Workspace, root};
+use crate::command::{Panics, fails_within, run_within};
+use crate::mpi::Mpi;
+use crate::step::Steps;
+
+/// An example in a tiny configuration. `SHARED` at an argument's start is the folder of reference data; an argument
+/// of that folder may have one `*` in its file name.
+struct Run {
+    example: &'static str,
+    args: &'static [&'static str],
+    /// Further arguments when the ranks are threads.
+    on_threads: &'static [&'static str],
+    /// Numbers of ranks under mpirun.
+    under_mpirun: &'static [usize],
+}
+
+const RUNS: &[Run] = &[
+    Run {
+        example: "model_problems",
+        args: &["SHARED/reference/xbraid/cases.json"],
+        on_threads: &["--ranks", "1,2,3,4"],
+        under_mpirun: &[2],
+    },
+    Run {
+        example: "reference",
+        args: &["SHARED/reference/torch/odenet2d_*.safetensors"],
+        on_threads: &["--ranks", "1,2,3"],
+        under_mpirun: &[2],
+    },
+    Run {
+        example: "mnist",
+        args: &["--layers=8", "--channels=2", "--train-samples=200", "--test-samples=100", "--epochs=1"],
+        on_threads: &[],
+        under_mpirun: &[2],
+    },
+];
+
+/// A command line that must fail, and a word of its message.
+struct Refusal {
+    example: &'static str,
+    args: &'static [&'static str],
+    word: &'static str,
+}
+
+const REFUSALS: &[Refusal] = &[
+    Refusal { example: "mnist", args: &["--layers", "0"], word: "layer" },
+    Refusal { example: "mnist", args: &["--batch", "0"], word: "batch" },
+    Refusal { example: "mnist", args: &["--layer-ranks", "9", "--layers", "8"], word: "ranks" },
+    Refusal { example: "mnist", args: &["--data", "/nonexistent"], word: "/nonexistent" },
+    Refusal { example: "reference", args: &["/nonexistent.safetensors"], word: "/nonexistent.safetensors" },
+    Refusal { example: "model_problems", args: &["/nonexistent.json"], word: "/nonexistent.json" },
+];
+
+/// How the example `fault` fails on its rank 1, one way each run.
+const FAULTS: [&str; 3] = ["error", "panic", "abort"];
+const FAULT_WORDS: [&str; 2] = ["rank 1", "layer 7 is not a number"];
+const FAULT_RANKS: usize = 3;
+
+const RUN_LIMIT: Duration = Duration::from_secs(300);
+const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
+const FAULT_LIMIT: Duration = Duration::from_secs(30);
+
+/// The examples that cargo built.
+pub struct Examples(Vec<Executable>);
+
+impl Examples {
+    /// Builds all examples of the workspace.
+    ///
+    /// # Errors
+    /// If the build fails.
+    pub fn build(workspace: Workspace) -> Result<Self> {
+        let mut built = workspace.executables("build", &["--examples"])?;
+        built.retain(|executable| executable.kind == "example");
+        Ok(Self(built))
+    }
+
+    /// One step for every example, with its ranks on threads.
+    ///
+    /// # Errors
+    /// If one fails.
+    pub fn run_on_threads(&self, steps: &mut Steps) -> Result<()> {
+        for run in RUNS {
+            self.step(steps, run, "on threads", run.on_threads, Command::new)?;
+        }
+        Ok(())
+    }
+
+    /// One step for every example and number of ranks under mpirun.
+    ///
+    /// # Errors
+    /// If one fails.
+    pub fn run_under_mpirun(&self, steps: &mut Steps, mpi: &Mpi) -> Result<()> {
+        for run in RUNS {
+            for &n in run.under_mpirun {
+                self.step(steps, run, &format!("under mpirun -n {n}"), &[], |path| mpi.command(n, &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs every command line that must be refused.
+    ///
+    /// # Errors
+    /// At the first that succeeds, panics, or says something else.
+    pub fn refuse_bad_input(&self) -> Result<()> {
+        for Refusal { example, args, word } in REFUSALS {
+            let mut command = Command::new(self.path(example)?);
+            command.args(*args).current_dir(root()).env_remove("RUST_BACKTRACE");
+            fails_within(&mut command, REFUSAL_LIMIT, &[word], Panics::Forbidden)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a program whose rank 1 fails while the others wait for it: the job must end soon, with that rank's
+    /// message. The inner error says why this was not tried.
+    ///
+    /// # Errors
+    /// If the job succeeds, hangs, or says something else.
+    pub fn fail_on_one_rank(&self, mpi: &Mpi) -> Result<Result<(), String>> {
+        let Ok(path) = self.path("fault") else { return Ok(Err("there is no example `fault`".to_owned())) };
+        for kind in FAULTS {
+            let mut command = mpi.command(FAULT_RANKS, path);
+            command.arg(kind).env_remove("RUST_BACKTRACE");
+            fails_within(&mut command, FAULT_LIMIT, &FAULT_WORDS, Panics::Allowed)?;
+        }
+        Ok(Ok(()))
+    }
+
+    fn step(
+        &self,
+        steps: &mut Steps,
+        run: &Run,
+        place: &str,
+        extra: &[&str],
+        start: impl FnOnce(PathBuf) -> Command,
+    ) -> Result<()> {
+        let outcome = steps.attempt(&format!("example {} {place}", run.example), || {
+            let args = match arguments(run.args, &shared()) {
+                Ok(args) => args,
+                Err(why) => return Ok(Err(why)),
+            };
+            let mut command = start(self.path(run.example)?.to_owned());
+            run_within(command.args(args).args(extra).current_dir(root()), RUN_LIMIT).map(Ok)
+        });
+        outcome.map(drop)
+    }
+
+    fn path(&self, example: &str) -> Result<&Path> {
+        let found = self.0.iter().find(|executable| executable.name == example);
+        let path = found.map(|executable| executable.path.as_path());
+        path.with_context(|| format!("no example is named `{example}`; adapt the tables in xtask/src/examples.rs"))
+    }
+}
+
+/// Arguments with the files of reference data filled in, found in the folder `shared`.
+///
+/// # Errors
+/// The data that is not there.
+fn arguments(args: &[&str], shared: &Path) -> Result<Vec<OsString>, String> {
+    let mut filled = Vec::new();
+    for arg in args {
+        let Some(path) = arg.strip_prefix("SHARED/") else {
+            filled.push(OsString::from(arg));
+            continue;
+        };
+        let pattern = shared.join(path);
+        let files = files_like(&pattern);
+        if files.is_empty() {
+            return Err(format!("no {}; set BRAIDNET_SHARED to the folder of reference data", pattern.display()));
+        }
+        filled.extend(files.into_iter().map(OsString::from));
+    }
+    Ok(filled)
+}
+
+/// The folder of reference data: `$BRAIDNET_SHARED`, or beside the workspace.
+fn shared() -> PathBuf {
+    let folder = env::var_os("BRAIDNET_SHARED").map_or_else(|| root().join("../shared"), |folder| root().join(folder));
+    // Without the `..`, where the folder exists.
+    folder.canonicalize().unwrap_or(folder)
+}
+
+/// The files whose path is `pattern`, in which one `*` in the file's name stands for anything; sorted.
+fn files_like(pattern: &Path) -> Vec<PathBuf> {
+    let name = pattern.file_name().unwrap_or_default().to_string_lossy();
+    let Some((start, end)) = name.split_once('*') else {
+        return if pattern.exists() { vec![pattern.to_owned()] } else { Vec::new() };
+    };
+    let matches = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.strip_prefix(start).is_some_and(|rest| rest.ends_with(end))
+    };
+    let entries = pattern.parent().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(matches).collect();
+    files.sort();
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reference_data_is_found() {
+        let args = |args: &[&str]| arguments(args, root());
+        assert_eq!(args(&["--layers", "8"]).unwrap(), ["--layers", "8"]);
+        let files = args(&["SHARED/xtask/src/ma*.rs", "SHARED/xtask/src/step.rs"]).unwrap();
+        assert_eq!(files, [root().join("xtask/src/main.rs"), root().join("xtask/src/step.rs")]);
+        for missing in ["SHARED/xtask/src/*.json", "SHARED/no-such-folder/*.rs", "SHARED/none.json"] {
+            assert!(args(&[missing]).unwrap_err().ends_with("; set BRAIDNET_SHARED to the folder of reference data"));
+        }
+    }
+}

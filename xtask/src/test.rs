@@ -1,0 +1,158 @@
+//! `cargo xtask test`: the steps in order, cheapest first.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::cargo::{Executable, Workspace, cargo};
+use crate::command::{run, run_within};
+use crate::examples::Examples;
+use crate::install::Tools;
+use crate::mpi::Mpi;
+use crate::step::Steps;
+
+/// The name of the test programs that also run under mpirun.
+const RANKS_TEST: &str = "ranks";
+/// The numbers of ranks they run on.
+const RANKS: [usize; 4] = [1, 2, 3, 4];
+/// How long one of them may take.
+const RANKS_LIMIT: Duration = Duration::from_secs(300);
+
+const DOCS: &str = "documentation";
+const TESTS_UNDER_MPIRUN: &str = "tests under mpirun";
+const EXAMPLES: &str = "examples, build";
+const EXAMPLES_UNDER_MPIRUN: &str = "examples under mpirun";
+const FAULTS: &str = "one rank fails under mpirun";
+
+/// Everything to check before a change, cheapest first; stops at the first failure.
+///
+/// The formatting; what a build with MPI needs, installed if missing, where that takes no password; lints;
+/// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations; a job
+/// with a rank that fails. Steps that cannot run here are left out, and the table at the end says why.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// Only the formatting, lints, and tests with ranks on threads; installs nothing
+    #[arg(long)]
+    quick: bool,
+    /// Build without MPI, and leave out what runs under mpirun
+    #[arg(long)]
+    no_mpi: bool,
+    /// Install nothing
+    #[arg(long)]
+    no_install: bool,
+    /// Only what runs under mpirun; MPI must be there
+    #[arg(long, conflicts_with_all = ["quick", "no_mpi"])]
+    only_mpi: bool,
+}
+
+/// Runs the steps and prints the table.
+pub fn run_steps(options: &Options) -> ExitCode {
+    let mut steps = Steps::default();
+    let result = check(options, &mut steps);
+    steps.finish(result)
+}
+
+/// All steps.
+fn check(options: &Options, steps: &mut Steps) -> Result<()> {
+    if !options.only_mpi {
+        steps.run("formatting", || run(&mut cargo("fmt", &["--all", "--check"])))?;
+    }
+    let mpi = find_mpi(options, steps)?;
+    let workspace = Workspace { has_mpi: mpi.is_ok() };
+    if !options.only_mpi {
+        check_on_threads(options, steps, workspace)?;
+    }
+    if options.quick {
+        steps.leave_out("tests under mpirun and examples", "--quick");
+        return Ok(());
+    }
+    match &mpi {
+        Ok(mpi) => test_under_mpirun(steps, workspace, mpi)?,
+        Err(why) => steps.leave_out(TESTS_UNDER_MPIRUN, why),
+    }
+    check_examples(options, steps, workspace, mpi)
+}
+
+/// The MPI to build with, installed if it is missing and may be; the inner error says why there is none.
+fn find_mpi(options: &Options, steps: &mut Steps) -> Result<Result<Mpi, String>> {
+    const NAME: &str = "MPI and libclang";
+    if options.no_mpi {
+        steps.leave_out(NAME, "--no-mpi");
+        return Ok(Err("--no-mpi".to_owned()));
+    }
+    let is_fixed = options.no_install || options.quick;
+    let tools = if is_fixed { Tools::find } else { Tools::find_or_install };
+    let mut hint = None;
+    let mpi = steps.attempt(NAME, || {
+        let tools = tools();
+        println!("{}", tools.describe());
+        let mpi = tools.mpi();
+        match &mpi {
+            Err(why) if options.only_mpi => bail!("{why}; {}", tools.how_to_install()),
+            Err(_) => hint = Some(tools.how_to_install()),
+            Ok(_) => {}
+        }
+        Ok(mpi)
+    });
+    hint.into_iter().for_each(|hint| steps.hint(hint));
+    mpi
+}
+
+/// What needs no mpirun: lints, documentation, and cargo's tests, whose ranks are threads.
+fn check_on_threads(options: &Options, steps: &mut Steps, workspace: Workspace) -> Result<()> {
+    steps.run("lints", || run(&mut workspace.command("clippy", &["--all-targets", "--", "-D", "warnings"])))?;
+    if options.quick {
+        steps.leave_out(DOCS, "--quick");
+    } else {
+        // With the examples, because only then the dependencies' features are those of the other steps.
+        let mut command = workspace.command("doc", &["--no-deps", "--lib", "--bins", "--examples"]);
+        steps.run(DOCS, || run(command.env("RUSTDOCFLAGS", "-D warnings")))?;
+    }
+    steps.run("tests on threads", || run(&mut workspace.command("test", &[])))
+}
+
+/// The test programs of several ranks, one process a rank.
+fn test_under_mpirun(steps: &mut Steps, workspace: Workspace, mpi: &Mpi) -> Result<()> {
+    let programs = steps.run("tests under mpirun, build", || {
+        let mut built = workspace.executables("test", &["--no-run"])?;
+        built.retain(|executable| executable.name == RANKS_TEST && executable.kind == "test");
+        if built.is_empty() {
+            bail!("no crate has a test named `{RANKS_TEST}`, which is the name of the tests to run under mpirun");
+        }
+        Ok(built)
+    })?;
+    for n in RANKS {
+        let name = format!("{TESTS_UNDER_MPIRUN} -n {n}");
+        steps.run(&name, || programs.iter().try_for_each(|program| run_ranks(mpi, n, program)))?;
+    }
+    Ok(())
+}
+
+/// One test program on `n` ranks, in its package's folder, as cargo starts it.
+fn run_ranks(mpi: &Mpi, n: usize, program: &Executable) -> Result<()> {
+    println!("{} on {n} {}", program.package_name(), if n == 1 { "rank" } else { "ranks" });
+    let mut command = mpi.command(n, &program.path);
+    run_within(command.current_dir(&program.package), RANKS_LIMIT)
+}
+
+/// The examples: on threads, under mpirun, with bad input, and the one that fails on a rank.
+fn check_examples(options: &Options, steps: &mut Steps, workspace: Workspace, mpi: Result<Mpi, String>) -> Result<()> {
+    let examples = steps.run(EXAMPLES, || Examples::build(workspace))?;
+    if !options.only_mpi {
+        examples.run_on_threads(steps)?;
+        steps.run("examples refuse bad input", || examples.refuse_bad_input())?;
+    }
+    match mpi {
+        Ok(mpi) => {
+            examples.run_under_mpirun(steps, &mpi)?;
+            steps.attempt(FAULTS, || examples.fail_on_one_rank(&mpi)).map(drop)
+        }
+        Err(why) => {
+            steps.leave_out(EXAMPLES_UNDER_MPIRUN, &why);
+            steps.leave_out(FAULTS, &why);
+            Ok(())
+        }
+    }
+}
