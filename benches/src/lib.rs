@@ -1,1 +1,63 @@
-//! Criterion benches.
+//! What the benches share: networks, batches and training steps of the sizes that are compared.
+//!
+//! `cargo bench -p benches` runs all of them on threads; under `mpirun -n 2`, with `--features mpi`, the bench `step`
+//! measures processes instead. Compare ratios of one run: absolute times depend on the machine and on what else it does.
+
+use std::time::{Duration, Instant};
+
+use braidnet::prelude::*;
+
+/// Samples of every batch.
+pub const BATCH: usize = 50;
+
+/// A batch of noise and its targets.
+pub fn batch(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
+    let pixels: Vec<f32> = (0..BATCH * 784).map(|i| (i as f32 * 0.37).sin()).collect();
+    let labels: Vec<i64> = (0..BATCH).map(|i| (i % 10) as i64).collect();
+    let input = Tensor::from_data(TensorData::new(pixels, [BATCH, 1, 28, 28]), device);
+    (input, Tensor::from_data(TensorData::new(labels, [BATCH]), device))
+}
+
+/// An ODENet on images of 28x28, spread over the ranks of `comm`.
+///
+/// # Errors
+/// More ranks than layers, or an invalid schedule.
+pub fn model(
+    layers: usize,
+    channels: usize,
+    schedule: &Schedule,
+    comm: &Communicator,
+) -> Result<LayerParallel<OdeNet2d>, TrainError> {
+    let config = OdeNet2dConfig::new(layers, channels);
+    let partition = Partition::even(layers, comm.size())?;
+    let network = config.init(partition.layers(comm.rank()), schedule.backward.cfactor, 0, &Device::flex())?;
+    LayerParallel::new(network, &config.grid()?, &partition, schedule, comm)
+}
+
+/// Wall times of `n` training steps (forward, loss, adjoint, gradients, SGD update) on the ranks of `comm`, after two that
+/// do not count. A barrier before each step keeps ranks from running ahead.
+///
+/// # Errors
+/// A failed step.
+pub fn time_steps(
+    model: &mut LayerParallel<OdeNet2d>,
+    comm: &Communicator,
+    n: usize,
+) -> Result<Vec<Duration>, TrainError> {
+    let (input, target) = batch(&Device::flex());
+    let mut optimizer = Optimizer::new(OptimizerConfig::Sgd { momentum: 0.9 }, 1e-4)?;
+    let mut times = Vec::with_capacity(n);
+    for step in 0..n + 2 {
+        comm.barrier()?;
+        let start = Instant::now();
+        let target = target.clone();
+        let loss = model.forward(BATCH, Some(&input))?.loss(|logits| cross_entropy(logits, target))?;
+        let gradients = loss.backward()?.gradients;
+        optimizer.step(model, gradients);
+        comm.barrier()?;
+        if step >= 2 {
+            times.push(start.elapsed());
+        }
+    }
+    Ok(times)
+}

@@ -17,14 +17,6 @@ pub enum GridError {
         /// Time at `point`.
         next: f64,
     },
-    /// A transition that is no layer of the grid.
-    #[error("transition at layer {layer}, but the grid has only layers 0..{n_steps}")]
-    NoSuchLayer {
-        /// The layer named.
-        layer: usize,
-        /// Number of layers.
-        n_steps: usize,
-    },
     /// No levels were asked for.
     #[error("max_levels is 0: use 1 for a sequential solve, 2 or more for multigrid")]
     NoLevels,

@@ -47,25 +47,26 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// Runs all cases on `n` ranks and returns the number of failures.
 fn run_on(n: usize, cases: &[Case], file: &Path) -> anyhow::Result<usize> {
-    let outcome = launch(&Launch { ranks: mpi_world_size().or(Some(n)) }, |world| -> anyhow::Result<Counts> {
-        let Some(comm) = world.first_ranks(n)? else { return Ok([0; 3]) };
-        let quiet = comm.rank() > 0;
-        let mut counts = [0; 3];
-        if !quiet {
-            println!("{} on {n} {}", file.display(), if n == 1 { "rank" } else { "ranks" });
-        }
-        for case in cases {
-            let line = compare(case, &comm, &mut counts);
+    let outcome =
+        launch(&Launch { ranks: mpi_world_size().or(Some(n)) }, |world| -> Result<Counts, braidnet_comm::CommError> {
+            let Some(comm) = world.first_ranks(n)? else { return Ok([0; 3]) };
+            let quiet = comm.rank() > 0;
+            let mut counts = [0; 3];
             if !quiet {
-                println!("{line}");
+                println!("{} on {n} {}", file.display(), if n == 1 { "rank" } else { "ranks" });
             }
-        }
-        if !quiet {
-            let [agree, known, fail] = counts;
-            println!("{} cases: {agree} agree, {known} known differences, {fail} fail", cases.len());
-        }
-        Ok(counts)
-    });
+            for case in cases {
+                let line = compare(case, &comm, &mut counts);
+                if !quiet {
+                    println!("{line}");
+                }
+            }
+            if !quiet {
+                let [agree, known, fail] = counts;
+                println!("{} cases: {agree} agree, {known} known differences, {fail} fail", cases.len());
+            }
+            Ok(counts)
+        });
     Ok(outcome?.iter().map(|c| c[2]).max().unwrap_or(0))
 }
 

@@ -38,7 +38,11 @@ impl<S: State> Mgrit<S> {
         }
         if self.levels.len() == 1 {
             self.relax_coarsest(setting, propagator)?;
-            return Ok(Outcome { iterations: 1, stop: Stop::Converged, residuals: vec![Some(0.0)] });
+            return Ok(Outcome {
+                iterations: 1,
+                stop: Stop::Converged,
+                residuals: vec![self.options.norm.map(|_| 0.0)],
+            });
         }
         let mut pending = Vec::new();
         let mut residuals: Vec<Option<f64>> = Vec::new();
@@ -138,9 +142,7 @@ impl<S: State> Mgrit<S> {
         level: usize,
         fc_sweeps: usize,
     ) -> Result<(), MgritError> {
-        // The coarsest level, if it is relaxed at all, is relaxed without weight.
-        let is_coarsest = level + 1 == self.levels.len();
-        let at_c = AtC::Relax { weight: if is_coarsest { 1.0 } else { self.options.c_weight(level) } };
+        let at_c = AtC::Relax { weight: self.options.c_weight(level) };
         for _ in 0..fc_sweeps {
             self.sweep(setting, Split::Intervals, Tail::Skip, level, &mut Steps { propagator, at_c })?;
         }

@@ -7,8 +7,8 @@ use crate::{MgritError, State};
 
 /// Checks the states that a rank holds on the finest level.
 ///
-/// A NaN spreads along the layers of an ODE network, so the last state is looked at first and the others only
-/// if it is bad.
+/// A NaN spreads along the layers of an ODE network, but not past a C-point whose value came from the coarse grid: so
+/// the last state of every interval is looked at first, and the others only if one of those is bad.
 ///
 /// # Errors
 /// [`MgritError::NonFinite`] with the first layer whose output is not finite.
@@ -19,7 +19,11 @@ pub(crate) fn check_finite<S: State>(
     rank: usize,
 ) -> Result<(), MgritError> {
     let finite = |u: &S| u.norm_squared().is_finite();
-    if storage.u.last().is_none_or(finite) {
+    let c_points = level.c_points();
+    let held =
+        c_points.partition_point(|c| *c <= share.steps.start)..c_points.partition_point(|c| *c <= share.steps.end);
+    let before_c_points = c_points[held].iter().filter_map(|c| storage.state(share, c - 1));
+    if before_c_points.chain(storage.u.last()).all(finite) {
         return Ok(());
     }
     let local = storage.u.iter().position(|u| !finite(u)).unwrap_or(0);

@@ -31,7 +31,7 @@ impl NormSum {
     /// The norm over all ranks.
     ///
     /// # Communication
-    /// Collective: one all-reduce of one number, and one more for the maximum, which would lose a NaN.
+    /// Collective: one all-reduce of one number, in which a NaN of any rank survives.
     pub fn over_all_ranks(self, comm: &Communicator) -> Result<f64, CommError> {
         let mut value = [self.sum];
         match self.norm {
@@ -40,14 +40,7 @@ impl NormSum {
                 comm.all_reduce(&mut value, ReduceOp::Sum)?;
                 value[0] = value[0].sqrt();
             }
-            TemporalNorm::Max => {
-                let mut nan = [f64::from(u8::from(self.sum.is_nan()))];
-                comm.all_reduce(&mut nan, ReduceOp::Sum)?;
-                comm.all_reduce(&mut value, ReduceOp::Max)?;
-                if nan[0] > 0.0 {
-                    value[0] = f64::NAN;
-                }
-            }
+            TemporalNorm::Max => comm.all_reduce(&mut value, ReduceOp::Max)?,
         }
         Ok(value[0])
     }

@@ -99,7 +99,8 @@ pub struct MgritOptions {
     pub coarsening: Coarsening,
     /// Relaxation per level.
     pub relaxation: Vec<Relaxation>,
-    /// Weight of C-relaxation per level; 1 is unweighted. The coarsest level is never weighted.
+    /// Weight of C-relaxation per level; 1 is unweighted. Holds wherever a C-point is relaxed, so on the coarsest
+    /// level only with [`Coarsest::Relax`], and in a final FC sweep; as in XBraid.
     pub c_weights: Vec<f64>,
     /// Order of the levels.
     pub cycle: Cycle,

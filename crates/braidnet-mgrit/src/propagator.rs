@@ -20,6 +20,15 @@ pub trait Propagator {
     /// Whatever keeps a step from being applied; the solver adds level, layer and rank.
     fn step(&self, steps: &[Step], states: &mut [Self::State]) -> Result<(), StepError>;
 
+    /// Whether `step` can be done by the rank that is asked; may be called once per step before anything else.
+    ///
+    /// # Errors
+    /// Why not, and what to change.
+    fn supports(&self, step: &Step) -> Result<(), StepError> {
+        let _ = step;
+        Ok(())
+    }
+
     /// How many pairs one call of [`Propagator::step`] should get at most: 1 where a loop is as good as a
     /// batch (CPUs), more where one large call beats many small ones.
     fn batch(&self) -> usize {

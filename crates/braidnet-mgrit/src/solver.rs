@@ -105,6 +105,22 @@ impl<S: State> Mgrit<S> {
         &self.options
     }
 
+    /// Asks `propagator` about every step that this rank would have it do, so that what cannot be done is known before
+    /// any work.
+    ///
+    /// # Errors
+    /// [`MgritError::Step`] of the first step that is not supported.
+    pub fn check<P: Propagator<State = S>>(&self, propagator: &P) -> Result<(), MgritError> {
+        let rank = self.comm.rank();
+        for level in self.hierarchy.levels() {
+            for step in self.layout.share(level.index()).steps.clone().map(|j| level.step(j)) {
+                let failed = |source| MgritError::Step { level: step.level, layer: step.layer, rank, source };
+                propagator.supports(&step).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The state at a point of the finest level, if this rank holds it and a solve has been done.
     pub fn state(&self, point: usize) -> Option<&S> {
         self.levels[0].state(self.layout.share(0), point)
@@ -123,7 +139,7 @@ impl<S: State> Mgrit<S> {
     ///
     /// # Communication
     /// Every rank must call it. Point to point, one message per sweep, level and block border; one all-reduce per
-    /// iteration if norms are on (one per solve if there is no tolerance).
+    /// iteration if norms are on (all at the end if there is no tolerance).
     ///
     /// # Cost
     /// See [`SolveReport::evaluations`].
@@ -166,7 +182,7 @@ impl<S: State> Mgrit<S> {
     pub(crate) fn final_at_c(&self, otherwise: AtC) -> AtC {
         match self.options.final_sweep {
             FinalSweep::F => otherwise,
-            FinalSweep::Fc => AtC::Relax { weight: 1.0 },
+            FinalSweep::Fc => AtC::Relax { weight: self.options.c_weight(0) },
         }
     }
 

@@ -64,7 +64,9 @@ impl<const D: usize, R: Module> OdeBlock<D, R> {
 
     fn layer(&self, step: &Step) -> Result<&R, StepError> {
         let local = step.layer.checked_sub(self.first).and_then(|n| self.layers.get(n));
-        local.ok_or_else(|| format!("layer {} is not among the layers {:?} of this block", step.layer, self.range()).into())
+        local.ok_or_else(|| {
+            format!("layer {} is not among the layers {:?} of this block", step.layer, self.range()).into()
+        })
     }
 
     /// The single module whose `F` the step applies, `None` for a sum.
@@ -97,6 +99,13 @@ impl<const D: usize, R: RightHandSide<D>> Propagator for OdeBlock<D, R> {
             u.inplace(|u| increment + u);
         }
         Ok(())
+    }
+
+    fn supports(&self, step: &Step) -> Result<(), StepError> {
+        match self.coarse {
+            CoarseOperator::FirstLayer => self.layer(step).map(|_| ()),
+            CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
+        }
     }
 
     fn context(&self) -> Device {

@@ -2,8 +2,8 @@
 //!
 //! Shapes: `u [batch, c, h, w]`, weight `[c_out, c_in, 3, 3]`, stride 1, padding 1.
 
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::PaddingConfig2d;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor};

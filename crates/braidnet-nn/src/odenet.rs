@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::init::{Stream, draw, draw_layer};
 use crate::{
-    CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeBlock, Opening, OpeningKind, Parameter, load_parameters,
-    visit_parameters,
+    CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeBlock, Opening, OpeningKind, Parameter,
+    load_parameters, visit_parameters,
 };
 
 /// An ODENet on images: opening layer, `layers` times `u + dt F(u)` with `dt = final_time / layers`, dense closing layer.
@@ -159,10 +159,7 @@ impl OdeNet2d {
     ///
     /// # Errors
     /// [`NetworkError::MissingParameter`], [`NetworkError::WrongShape`].
-    pub fn load(
-        self,
-        mut source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>,
-    ) -> Result<Self, NetworkError> {
+    pub fn load(self, mut source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError> {
         let opening = self.opening.map(|o| load_parameters(o, "open", &mut source)).transpose()?;
         let block = self.block.try_map_layers(|n, layer| load_parameters(layer, &layer_prefix(n), &mut source))?;
         let closing = self.closing.map(|c| load_parameters(c, "close", &mut source)).transpose()?;

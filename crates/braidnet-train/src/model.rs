@@ -2,9 +2,7 @@
 
 use braidnet_comm::Communicator;
 use braidnet_grid::{Partition, TimeGrid};
-use braidnet_mgrit::{
-    Differentiable, Guess, Linearized, Mgrit, MgritOptions, SolveReport, solve_adjoint,
-};
+use braidnet_mgrit::{Differentiable, Guess, Linearized, Mgrit, MgritOptions, SolveReport, solve_adjoint};
 use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
@@ -49,7 +47,8 @@ impl<N: Network> LayerParallel<N> {
     /// Spreads a network over the ranks of `comm`; `network` has the layers that `partition` gives to this rank.
     ///
     /// # Errors
-    /// An invalid schedule, or a partition for another number of ranks or layers; before any communication.
+    /// An invalid schedule, a partition for another number of ranks or layers, or a coarse operator that the partition
+    /// rules out; before any communication.
     pub fn new(
         network: N,
         grid: &TimeGrid,
@@ -59,6 +58,8 @@ impl<N: Network> LayerParallel<N> {
     ) -> Result<Self, TrainError> {
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
         let solvers = Solvers::new(grid, partition, options, comm)?;
+        solvers.forward.check(network.block())?;
+        solvers.adjoint.check(network.block())?;
         let (comm, partition, grid) = (comm.clone(), partition.clone(), grid.clone());
         Ok(Self { network, comm, partition, grid, solvers, exact: None })
     }

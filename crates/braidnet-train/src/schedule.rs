@@ -69,7 +69,7 @@ impl SolveConfig {
         if self.max_levels == 0 {
             problems.push("levels is 0: use 1 for a sequential solve, 2 or more for multigrid".to_owned());
         }
-        if self.cfactor < 2 {
+        if self.cfactor < 2 && self.max_levels != 1 {
             let cfactor = self.cfactor;
             problems.push(format!("the coarsening factor is {cfactor}: use at least 2, or 1 level to not coarsen"));
         }

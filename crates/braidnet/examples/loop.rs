@@ -4,12 +4,12 @@ use braidnet::prelude::*;
 
 fn main() -> Result<(), LaunchError> {
     let losses = launch(&Launch { ranks: Some(2) }, |world| -> Result<Option<f64>, TrainError> {
-        let device = Device::flex();
+        let (device, cfactor) = (Device::flex(), 4);
         let config = OdeNet2dConfig::new(8, 2);
         let grid = config.grid()?;
         let partition = Partition::even(config.layers, world.size())?;
-        let schedule = Schedule::layer_parallel(SolveConfig::new(4));
-        let network = config.init(partition.layers(world.rank()), 4, 0, &device)?; // each rank builds only its layers
+        let schedule = Schedule::layer_parallel(SolveConfig::new(cfactor));
+        let network = config.init(partition.layers(world.rank()), cfactor, 0, &device)?; // each rank builds only its layers
         let mut model = LayerParallel::new(network, &grid, &partition, &schedule, &world)?;
         let mut optimizer = Optimizer::new(OptimizerConfig::Adam, 1e-3)?;
 

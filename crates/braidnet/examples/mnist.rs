@@ -45,10 +45,10 @@ pub struct Options {
     #[arg(long, default_value_t = 2)]
     epochs: usize,
     /// Optimizer.
-    #[arg(long, value_enum, default_value_t = OptimizerName::Adam)]
+    #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     optimizer: OptimizerName,
     /// Learning rate.
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-2)]
     learning_rate: f64,
     /// Seed of parameters, generated images and their order.
     #[arg(long, default_value_t = 0)]
@@ -93,7 +93,7 @@ impl Options {
         schedule.forward.options("forward")?;
         schedule.backward.options("backward")?;
         Optimizer::new(self.optimizer(), self.learning_rate)?;
-        if let Some(ranks) = self.launch.launch().ranks {
+        if let Some(ranks) = self.launch.launch().ranks.or(braidnet::comm::mpi_world_size()) {
             Partition::even(config.layers, ranks)?;
         }
         Ok(())
@@ -147,7 +147,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
             Ok(split) => Ok(split),
             Err(error) => bail!("{error}"),
         };
-        compare(options, &world, &split)
+        compare(options, &world, &split).map_err(|error| format!("{error:#}"))
     })?;
     Ok(())
 }

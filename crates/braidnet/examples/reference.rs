@@ -90,7 +90,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let most = options.ranks.iter().copied().max().unwrap_or(1);
     ensure!(!options.ranks.contains(&0), "0 ranks: every rank count must be at least 1");
-    let failures = launch(&Launch { ranks: mpi_world_size().or(Some(most)) }, |world| run(&world, &built, &options))?;
+    let failures = launch(&Launch { ranks: mpi_world_size().or(Some(most)) }, |world| {
+        run(&world, &built, &options).map_err(|error| format!("{error:#}"))
+    })?;
     Ok(match (failures.into_iter().max().unwrap_or(0), not_built.is_empty()) {
         (1.., _) => ExitCode::FAILURE,
         (0, false) => ExitCode::from(NOT_BUILT),
@@ -192,8 +194,11 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
     let (Some(errors), Some(names), Some(output), Some(loss)) = (errors, names, output, backward.loss) else {
         return Ok(None);
     };
-    let (gradient, worst) =
-        errors.into_iter().zip(names).reduce(|a, b| if b.0 <= a.0 { a } else { b }).unwrap_or((f64::NAN, String::new()));
+    let (gradient, worst) = errors
+        .into_iter()
+        .zip(names)
+        .reduce(|a, b| if b.0 <= a.0 { a } else { b })
+        .unwrap_or((f64::NAN, String::new()));
     Ok(Some(Outcome {
         loss: relative_error(&[loss], &file.tensor("expect.loss", None)?.values),
         output: relative_error(&output, &file.tensor("expect.output", None)?.values),

@@ -20,15 +20,16 @@ pub struct Row {
 
 /// The table, with the speed-up over its first row.
 pub fn print_table(rows: &[Row]) {
-    let heads = ["", "test accuracy", "ms per step (10-90 %)", "peak memory", "speed-up", "gradient error start/median/end"];
+    let heads =
+        ["", "test accuracy", "ms per step (10-90 %)", "peak memory", "speed-up", "gradient error start/median/end"];
     println!();
     println!("{:<26} {:>14} {:>24} {:>12} {:>9} {:>32}", heads[0], heads[1], heads[2], heads[3], heads[4], heads[5]);
     for row in rows {
         let [low, median, high] = row.step.map(|d| d.as_secs_f64() * 1e3);
         let speed_up = rows.first().filter(|_| rows.len() > 1).map(|first| first.step[1].as_secs_f64() * 1e3 / median);
-        let error = row.gradient_error.map_or("exact".to_owned(), |errors| {
-            errors.map(|e| format!("{:.2} %", 100.0 * e)).join(" / ")
-        });
+        let error = row
+            .gradient_error
+            .map_or("exact".to_owned(), |errors| errors.map(|e| format!("{:.2} %", 100.0 * e)).join(" / "));
         println!(
             "{:<26} {:>12.2} % {:>24} {:>12} {:>9} {:>32}",
             row.name,

@@ -50,7 +50,7 @@ pub fn train<'a>(
     let config = options.network.config([1, rows, cols], classes);
     let mut model = build(options, &config, phase, comm)?;
     if first {
-        announce(options, &config, phase, &model);
+        announce(options, &config, phase);
     }
     let spread = spread_within_runs(&model)?;
     let measured = fit(options, &mut model, data.map(|d| &d.train), n_train)?;
@@ -97,13 +97,12 @@ fn longest_run(grid: &TimeGrid, schedule: &Schedule) -> anyhow::Result<usize> {
     Ok(longest)
 }
 
-fn announce(options: &Options, config: &OdeNet2dConfig, phase: &Phase<'_>, model: &LayerParallel<OdeNet2d>) {
+fn announce(options: &Options, config: &OdeNet2dConfig, phase: &Phase<'_>) {
     let source = options.data.as_ref().map_or("generated digits".to_owned(), |d| d.display().to_string());
     println!("{}: {} layers of {} channels on {source}", phase.name, config.layers, config.channels);
     println!("  schedule: {}", phase.schedule);
     println!("  initial parameters: {}, coarse operator: {:?}", config.depth_init, config.coarse);
-    println!("  {} {:?}, learning rate {}", options.batch, options.optimizer, options.learning_rate);
-    let _ = model;
+    println!("  batch {}, {:?}, learning rate {}", options.batch, options.optimizer, options.learning_rate);
 }
 
 /// All epochs.
@@ -161,12 +160,7 @@ fn train_step(
 }
 
 /// The part of a batch that this rank needs.
-fn batch(
-    options: &Options,
-    model: &LayerParallel<OdeNet2d>,
-    data: Option<&ImageSet>,
-    indices: &[usize],
-) -> Batch {
+fn batch(options: &Options, model: &LayerParallel<OdeNet2d>, data: Option<&ImageSet>, indices: &[usize]) -> Batch {
     let (size, device) = (indices.len(), options.device.device());
     let input = data.filter(|_| model.is_first()).map(|data| {
         let mut pixels = Vec::new();
