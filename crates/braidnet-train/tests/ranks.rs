@@ -14,6 +14,8 @@ use burn::tensor::Tensor;
 use common::{BATCH, batch, config, loss, model};
 
 type Text<T> = Result<T, String>;
+/// Parameters by name.
+type Values = BTreeMap<String, Vec<f32>>;
 
 fn text(error: TrainError) -> String {
     error.to_string()
@@ -32,7 +34,7 @@ fn schedules() -> Vec<Schedule> {
 }
 
 /// Losses of a few steps, known on the last rank, and the parameters of this rank afterwards.
-fn train(schedule: &Schedule, comm: &Communicator) -> Result<(Vec<f64>, BTreeMap<String, Vec<f32>>), TrainError> {
+fn train(schedule: &Schedule, comm: &Communicator) -> Result<(Vec<f64>, Values), TrainError> {
     let mut model = model(&config(10), schedule, comm)?;
     let mut optimizer = Optimizer::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.05)?;
     let mut losses = Vec::new();
@@ -45,7 +47,7 @@ fn train(schedule: &Schedule, comm: &Communicator) -> Result<(Vec<f64>, BTreeMap
     Ok((losses, parameters(&model)))
 }
 
-fn parameters<N: Network>(model: &LayerParallel<N>) -> BTreeMap<String, Vec<f32>> {
+fn parameters<N: Network>(model: &LayerParallel<N>) -> Values {
     let mut all = BTreeMap::new();
     model.network().visit_parameters(|p| {
         all.insert(p.name, p.values.to_data().iter::<f32>().collect());
@@ -61,7 +63,8 @@ fn training_is_bit_identical(comm: &Communicator) -> Text<()> {
         if last && losses != expected {
             return Err(format!("{schedule}: losses {losses:?}, on one rank {expected:?}"));
         }
-        if expected.len() != 4 || !(expected[3] < expected[0]) {
+        let falls = expected.len() == 4 && expected[3] < expected[0];
+        if !falls {
             return Err(format!("{schedule}: losses {expected:?} do not fall"));
         }
         if let Some((name, _)) = own.iter().find(|(name, values)| all.get(*name) != Some(*values)) {

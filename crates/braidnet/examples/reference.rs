@@ -181,8 +181,7 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
         let expected = file.tensor(&format!("grad.{name}"), Some(&parameter.shape))?;
         let values: Vec<f64> = parameter.to_torch_layout(gradient.values).to_data().iter::<f64>().collect();
         let error = relative_error(&values, &expected.values);
-        // Negated so that a NaN is the worst of all.
-        if !(error <= worst.0) {
+        if is_worse(error, worst.0) {
             worst = (error, name);
         }
         parameters.remove(&gradient.id);
@@ -194,11 +193,9 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
     let (Some(errors), Some(names), Some(output), Some(loss)) = (errors, names, output, backward.loss) else {
         return Ok(None);
     };
-    let (gradient, worst) = errors
-        .into_iter()
-        .zip(names)
-        .reduce(|a, b| if b.0 <= a.0 { a } else { b })
-        .unwrap_or((f64::NAN, String::new()));
+    let all = errors.into_iter().zip(names);
+    let worst = all.reduce(|a, b| if is_worse(b.0, a.0) { b } else { a });
+    let (gradient, worst) = worst.unwrap_or((f64::NAN, String::new()));
     Ok(Some(Outcome {
         loss: relative_error(&[loss], &file.tensor("expect.loss", None)?.values),
         output: relative_error(&output, &file.tensor("expect.output", None)?.values),
@@ -206,6 +203,11 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
         worst,
         iterations: [backward.forward.iterations, backward.backward.iterations],
     }))
+}
+
+/// Whether `error` is larger than `than`; a NaN is the worst of all.
+fn is_worse(error: f64, than: f64) -> bool {
+    error.is_nan() || error > than
 }
 
 /// PyTorch numbers layers without leading zeros.

@@ -73,7 +73,7 @@ impl<'a> Plain<'a> {
         self.levels[0].u = (0..n).map(|i| if i == 0 { initial } else { guess(i) }).collect();
         if self.levels.len() == 1 {
             self.cycle(0, false, false);
-            self.norms = vec![Some(0.0)];
+            self.norms = vec![self.options.norm.map(|_| 0.0)];
             return self.levels[0].u.clone();
         }
         for k in 0..self.options.max_iters {
