@@ -25,6 +25,8 @@
 //! # Order
 //! Messages from one rank to another with one tag arrive in the order sent, and receives of one such channel are served
 //! in the order posted, whichever is waited for first. Channels do not order each other.
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
 
 mod barrier;
 mod broadcast;

@@ -21,6 +21,8 @@
 //! }
 //! # Ok::<(), braidnet_data::DataError>(())
 //! ```
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
 
 pub mod digits;
 mod error;

@@ -22,7 +22,14 @@ struct Options {
 /// How many cases agree, differ as known, and fail.
 type Counts = [usize; 3];
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    compare_all().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn compare_all() -> anyhow::Result<ExitCode> {
     let mut options = Options::parse();
     let text =
         std::fs::read_to_string(&options.file).with_context(|| format!("cannot read {}", options.file.display()))?;

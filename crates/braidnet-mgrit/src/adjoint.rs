@@ -236,7 +236,7 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
 
 type LayerPending<G> = (usize, PendingGradients<G>);
 
-/// The last sweep: pullbacks, and gradients once lambda is on its way.
+/// The last sweep: pullbacks, and gradients once no other rank waits for lambda.
 struct Gradients<'a, D: Differentiable> {
     pullback: &'a Pullback<'a, D>,
     at_c: AtC,
@@ -264,7 +264,7 @@ impl<D: Differentiable> Visitor<D::State> for Gradients<'_, D> {
 
     fn residual(&mut self, _: usize, _: &D::State) {}
 
-    fn piece_done(&mut self) -> Result<(), (usize, StepError)> {
+    fn off_critical_path(&mut self) -> Result<(), (usize, StepError)> {
         for (layer, pending) in self.pending.drain(..) {
             let gradients = pending().map_err(|source| (layer, source))?;
             self.formed.push(LayerGradients { layer, gradients });

@@ -9,6 +9,8 @@
 //! [`tau`](mod@tau), [`prolong`](mod@prolong), [`cycle`](mod@cycle). Nothing here knows tensors or MPI.
 //!
 //! Reference: Falgout et al., Parallel time integration with multigrid, SISC 2014.
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
 
 mod adjoint;
 pub mod cycle;

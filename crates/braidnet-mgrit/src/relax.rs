@@ -48,8 +48,9 @@ pub(crate) trait Visitor<S> {
     /// Takes `f - A` at a C-point; called right to left.
     fn residual(&mut self, point: usize, residual: &S);
 
-    /// Called when a piece of the walk is done and what others wait for has been sent. An error comes with its layer.
-    fn piece_done(&mut self) -> Result<(), (usize, StepError)> {
+    /// Called as soon as no other rank waits for this one: after the piece that was sent on, and after every step of the
+    /// other pieces. An error comes with its layer.
+    fn off_critical_path(&mut self) -> Result<(), (usize, StepError)> {
         Ok(())
     }
 }
@@ -226,11 +227,14 @@ impl<S: State> Sweep<'_, S> {
             {
                 self.u[0] = self.setting.wait(message, self.counters)?;
             }
-            self.walk(&chunk, visitor)?;
+            let awaited = to_send.is_some();
+            self.walk(&chunk, visitor, awaited)?;
             if let Some(to) = to_send.take() {
                 self.setting.send(to, tag, self.u[b - a].clone(), self.counters)?;
             }
-            visitor.piece_done().map_err(|(layer, source)| self.failed_in(layer, source))?;
+            if awaited {
+                self.linger(visitor)?;
+            }
         }
         self.scratch.pieces = chunk;
         if let Some(message) = message {
@@ -240,7 +244,7 @@ impl<S: State> Sweep<'_, S> {
     }
 
     /// Walks pieces of equal length in lockstep.
-    fn walk(&mut self, pieces: &[Piece], visitor: &mut impl Visitor<S>) -> Result<(), MgritError> {
+    fn walk(&mut self, pieces: &[Piece], visitor: &mut impl Visitor<S>, awaited: bool) -> Result<(), MgritError> {
         let a = self.share.steps.start;
         let mut states = std::mem::take(&mut self.scratch.states);
         states.clear();
@@ -251,12 +255,23 @@ impl<S: State> Sweep<'_, S> {
             for (piece, state) in pieces.iter().zip(&states) {
                 self.u[piece.start + s + 1 - a].clone_from(state);
             }
+            if !awaited {
+                self.linger(visitor)?;
+            }
         }
         if pieces.first().is_some_and(|p| p.closes) {
             self.close(pieces, n_f_steps, &mut states, visitor)?;
         }
+        if !awaited {
+            self.linger(visitor)?;
+        }
         self.scratch.states = states;
         Ok(())
+    }
+
+    /// Lets the visitor do what nobody waits for.
+    fn linger(&self, visitor: &mut impl Visitor<S>) -> Result<(), MgritError> {
+        visitor.off_critical_path().map_err(|(layer, source)| self.failed_in(layer, source))
     }
 
     /// Applies step `s` of all pieces, with the right-hand side.

@@ -5,6 +5,8 @@
 //! right-hand side `F` ([`RightHandSide`]). [`ConvRhs`] has its linearisation written by hand; [`Autograd`] gives
 //! one to any module that can be evaluated. [`OdeNet2d`] puts it together. Nothing here knows ranks: a block is
 //! simply the layers `first..first + n` of a longer network.
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
 
 mod autograd;
 mod block;

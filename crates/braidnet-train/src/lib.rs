@@ -4,6 +4,8 @@
 //! calls the same things; the opening layer works on the first rank, closing layer and loss on the last. A
 //! [`Schedule`] says how the two solves are done, [`LayerParallel::gradient_error`] how far the gradients are from the
 //! exact ones, and an [`Optimizer`] updates each rank's own layers.
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
 
 mod error;
 mod gradient_error;

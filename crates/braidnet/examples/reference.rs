@@ -74,7 +74,14 @@ impl Outcome {
     }
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
+    compare_all().unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn compare_all() -> anyhow::Result<ExitCode> {
     let mut options = Options::parse();
     if let Some(size) = mpi_world_size() {
         let given = std::env::args().any(|a| a.starts_with("--ranks"));
@@ -169,6 +176,9 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
     let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
     let input = Tensor::<4>::from_data(TensorData::new(pixels, [batch, c, h, w]), &device);
     let labels: Vec<i64> = file.tensor("input.target", Some(&[batch]))?.values.iter().map(|v| *v as i64).collect();
+    if let Some(label) = labels.iter().find(|l| !(0..config.classes as i64).contains(*l)) {
+        bail!("{}: input.target has class {label}, but there are {} classes", file.name, config.classes);
+    }
     let target = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch]), &device);
 
     let loss = model.forward(batch, Some(&input))?.loss(|logits| cross_entropy(logits, target))?;
