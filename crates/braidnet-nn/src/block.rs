@@ -74,7 +74,7 @@ impl<const D: usize, R: Module> OdeBlock<D, R> {
         use std::borrow::Cow;
         Ok(match self.coarse {
             _ if step.fine.len() == 1 => Some(Cow::Borrowed(self.layer(step)?)),
-            CoarseOperator::FirstLayer => Some(Cow::Borrowed(self.layer(step)?)),
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => Some(Cow::Borrowed(self.layer(step)?)),
             CoarseOperator::Mean => mean_module(self.run(step)?).map(Cow::Owned),
             CoarseOperator::Sum => None,
         })
@@ -93,7 +93,7 @@ impl<const D: usize, R: RightHandSide<D>> Propagator for OdeBlock<D, R> {
         for (step, TensorState(u)) in steps.iter().zip(states) {
             let before = u.clone();
             let increment = match self.operator(step)? {
-                Some(rhs) => rhs.evaluate(before) * step.dt,
+                Some(rhs) => rhs.evaluate(self.stage(step, &*rhs, before)) * step.dt,
                 None => self.sum_over_run(step, |rhs| rhs.evaluate(before.clone()))?,
             };
             u.inplace(|u| increment + u);
@@ -103,7 +103,7 @@ impl<const D: usize, R: RightHandSide<D>> Propagator for OdeBlock<D, R> {
 
     fn supports(&self, step: &Step) -> Result<(), StepError> {
         match self.coarse {
-            CoarseOperator::FirstLayer => self.layer(step).map(|_| ()),
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => self.layer(step).map(|_| ()),
             CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
         }
     }
@@ -114,6 +114,17 @@ impl<const D: usize, R: RightHandSide<D>> Propagator for OdeBlock<D, R> {
 }
 
 impl<const D: usize, R: RightHandSide<D>> OdeBlock<D, R> {
+    /// Where a step evaluates its right-hand side: at the state before it, or, for a coarse midpoint step, halfway along
+    /// the states from which its fine steps start.
+    fn stage(&self, step: &Step, rhs: &R, u: Tensor<D>) -> Tensor<D> {
+        let m = step.fine.len();
+        if m == 1 || self.coarse != CoarseOperator::Midpoint {
+            return u;
+        }
+        let to_the_middle = 0.5 * (step.dt - dt_of_layer(step));
+        rhs.evaluate(u.clone()) * to_the_middle + u
+    }
+
     /// `sum_j dt_j F_j` over the layers of a coarse step.
     fn sum_over_run(&self, step: &Step, mut f: impl FnMut(&R) -> Tensor<D>) -> Result<Tensor<D>, StepError> {
         let dt = dt_of_layer(step);
@@ -182,8 +193,10 @@ impl<const D: usize, R: RightHandSide<D>> Differentiable for OdeBlock<D, R> {
         let mut parts = Vec::with_capacity(1);
         let increment = match self.operator(step)? {
             Some(rhs) => {
-                let (f, tape) = rhs.linearize(before, output);
+                let (f, tape) = rhs.linearize(before.clone(), output);
                 parts.push((1.0, tape));
+                let is_midpoint = self.coarse == CoarseOperator::Midpoint && step.fine.len() > 1;
+                let f = if is_midpoint { rhs.evaluate(self.stage(step, &*rhs, before)) } else { f };
                 f * step.dt
             }
             None => self.sum_over_run(step, |rhs| {
@@ -198,9 +211,11 @@ impl<const D: usize, R: RightHandSide<D>> Differentiable for OdeBlock<D, R> {
         Ok(OdeLinearization { parts })
     }
 
-    /// `F` does not depend on `dt`, so with the parameters of the first layer `J_c^T lambda = lambda + dt_c J_F^T lambda`
+    /// `F` does not depend on `dt`, so with the parameters of the first layer (a midpoint step is pulled back like the Euler
+    /// step beside it) `J_c^T lambda = lambda + dt_c J_F^T lambda`
     /// needs nothing but the fine linearisation of that layer.
     fn shares_linearization(&self, step: &Step) -> bool {
-        step.kind == StepKind::Ode && (self.coarse == CoarseOperator::FirstLayer || step.fine.len() == 1)
+        let borrows = matches!(self.coarse, CoarseOperator::FirstLayer | CoarseOperator::Midpoint);
+        step.kind == StepKind::Ode && (borrows || step.fine.len() == 1)
     }
 }

@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 pub enum CoarseOperator {
     /// `u + dt F(u; theta)` with the parameters of the run's first layer (injection): one evaluation, works across
     /// rank borders, and the fine linearisation serves all levels.
-    #[default]
     FirstLayer,
+    /// `u + dt F(u + (1 - 1/m) dt/2 F(u; theta); theta)` with the parameters of the run's first layer, `m` its length: equal to
+    /// the run's Euler steps to second order in `dt` where its layers are alike. Two evaluations, works across rank borders.
+    /// The adjoint keeps the coarse step of [`CoarseOperator::FirstLayer`], so the fine linearisation serves all levels.
+    #[default]
+    Midpoint,
     /// `u + dt F(u; mean theta)` with the mean of the run's parameters: one evaluation.
     Mean,
     /// `u + sum_j dt_j F(u; theta_j)` at the frozen state: as many evaluations as the run has layers, but

@@ -50,7 +50,7 @@ impl OdeNet2dConfig {
             final_time: 1.0,
             convs: 2,
             opening: OpeningKind::Conv,
-            coarse: CoarseOperator::FirstLayer,
+            coarse: CoarseOperator::Midpoint,
             depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
         }
     }

@@ -152,6 +152,39 @@ fn coarse_operators_are_what_they_say() {
     assert!(relative(&apply(&mean, &coarse, u), &first) < 1e-14);
 }
 
+/// Distance of one coarse step of length `4 dt` from the four equal fine steps that it stands for.
+fn defect(operator: CoarseOperator, t_stop: f64) -> f64 {
+    let grid = TimeGrid::uniform(8, 0.0, t_stop).unwrap();
+    let hierarchy = Hierarchy::new(&grid, &Coarsening::network(2, 4)).unwrap();
+    let equal = (0..8).map(|_| layer(2, 3, 400)).collect();
+    let block = OdeBlock::new(0, equal, operator, &Device::flex());
+    let u = random([1, 3, 4, 4], 5);
+    let fine = (0..4).fold(u.clone(), |u, n| apply(&block, &hierarchy.levels()[0].step(n), u));
+    let coarse = apply(&block, &hierarchy.levels()[1].step(0), u);
+    let difference = coarse - fine;
+    dot(&difference, &difference).sqrt()
+}
+
+#[test]
+fn the_midpoint_step_is_second_order_and_the_first_layer_first() {
+    for (operator, order) in [(CoarseOperator::FirstLayer, 2), (CoarseOperator::Midpoint, 3)] {
+        // Small steps, so that no ReLU changes sign between them.
+        let ratio = defect(operator, 2e-3) / defect(operator, 1e-3);
+        assert!((ratio - f64::from(1 << order)).abs() < 0.2, "{operator:?}: {ratio}");
+    }
+}
+
+#[test]
+fn a_midpoint_step_shares_the_fine_linearisation_and_its_own_output_is_the_step() {
+    let block = block(CoarseOperator::Midpoint, 8);
+    let [_, coarse] = steps();
+    assert!(block.shares_linearization(&coarse));
+    let u = random([1, 3, 4, 4], 5);
+    let mut state = TensorState(u.clone());
+    block.linearize(&coarse, &mut state, Output::Used).unwrap();
+    assert!(relative(&state.0, &apply(&block, &coarse, u)) < 1e-14);
+}
+
 #[test]
 fn a_run_that_is_split_is_refused_with_the_remedy() {
     let layers = (0..2).map(|n| layer(2, 3, n)).collect();

@@ -157,6 +157,8 @@ pub enum DepthInitName {
 pub enum CoarseName {
     /// Parameters of the first layer of the run.
     FirstLayer,
+    /// As first-layer, evaluated at the predicted middle of the run: second order in time.
+    Midpoint,
     /// Mean parameters of the run.
     Mean,
     /// Sum over the run at the frozen state.
@@ -194,7 +196,7 @@ pub struct NetworkArgs {
     #[arg(long, value_enum, default_value_t = OpeningName::Conv)]
     pub opening: OpeningName,
     /// Operator of coarse steps.
-    #[arg(long, value_enum, default_value_t = CoarseName::FirstLayer)]
+    #[arg(long, value_enum, default_value_t = CoarseName::Midpoint)]
     pub coarse_operator: CoarseName,
     /// How initial parameters vary with depth.
     #[arg(long, value_enum, default_value_t = DepthInitName::Piecewise)]
@@ -223,6 +225,7 @@ impl NetworkArgs {
             },
             coarse: match self.coarse_operator {
                 CoarseName::FirstLayer => CoarseOperator::FirstLayer,
+                CoarseName::Midpoint => CoarseOperator::Midpoint,
                 CoarseName::Mean => CoarseOperator::Mean,
                 CoarseName::Sum => CoarseOperator::Sum,
             },
