@@ -153,53 +153,24 @@ fn run(world: &Communicator, files: &[File], options: &Options) -> anyhow::Resul
 
 /// The errors of one schedule on the ranks of `comm`; on its last rank, `None` elsewhere.
 fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Result<Option<Outcome>> {
-    let device = Device::flex();
     let config = file.config()?;
-    let grid = config.grid()?;
     let partition = Partition::even(config.layers, comm.size())?;
-    let network = config.init(partition.layers(comm.rank()), 1, 0, &device)?;
+    let network = config.init(partition.layers(comm.rank()), 1, 0, &Device::flex())?;
     let network = network.load(|name| {
         let values = file.tensors.get(&format!("param.{}", torch_name(name)))?;
         Some((values.shape.clone(), values.values.iter().map(|v| *v as f32).collect()))
     });
     let network = network.with_context(|| file.name.clone())?;
-    let mut parameters = HashMap::new();
-    network.visit_parameters(|p| {
-        parameters.insert(p.id, p);
-    });
-    let mut model = LayerParallel::new(network, &grid, &partition, schedule, comm)?;
+    let mut model = LayerParallel::new(network, &config.grid()?, &partition, schedule, comm)?;
 
-    let x = file.tensor("input.x", None)?;
-    let [batch, ..] = x.shape[..] else { bail!("{}: input.x has no batch", file.name) };
-    let [c, h, w] = config.image;
-    file.tensor("input.x", Some(&[batch, c, h, w]))?;
-    let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
-    let input = Tensor::<4>::from_data(TensorData::new(pixels, [batch, c, h, w]), &device);
-    let labels: Vec<i64> = file.tensor("input.target", Some(&[batch]))?.values.iter().map(|v| *v as i64).collect();
-    if let Some(label) = labels.iter().find(|l| !(0..config.classes as i64).contains(*l)) {
-        bail!("{}: input.target has class {label}, but there are {} classes", file.name, config.classes);
-    }
-    let target = Tensor::<1, Int>::from_data(TensorData::new(labels, [batch]), &device);
-
+    let (batch, input, target) = file.batch(&config)?;
     let loss = model.forward(batch, Some(&input))?.loss(|logits| cross_entropy(logits, target))?;
     let output: Option<Vec<f64>> = loss.output().map(|o| o.to_data().iter::<f64>().collect());
     let backward = loss.backward()?;
-    let mut worst = (0.0, "none".to_owned());
-    for gradient in backward.gradients {
-        let parameter = &parameters[&gradient.id];
-        let name = torch_name(&parameter.name);
-        let expected = file.tensor(&format!("grad.{name}"), Some(&parameter.shape))?;
-        let values: Vec<f64> = parameter.to_torch_layout(gradient.values).to_data().iter::<f64>().collect();
-        let error = relative_error(&values, &expected.values);
-        if is_worse(error, worst.0) {
-            worst = (error, name);
-        }
-        parameters.remove(&gradient.id);
-    }
-    ensure!(parameters.is_empty(), "{}: no gradient of {:?}", file.name, parameters.values().next().map(|p| &p.name));
+    let (error, name) = worst_gradient(file, model.network(), &backward)?;
     let last = comm.size() - 1;
-    let errors = comm.gather(last, worst.0, &())?;
-    let names = comm.gather(last, worst.1, &())?;
+    let errors = comm.gather(last, error, &())?;
+    let names = comm.gather(last, name, &())?;
     let (Some(errors), Some(names), Some(output), Some(loss)) = (errors, names, output, backward.loss) else {
         return Ok(None);
     };
@@ -213,6 +184,26 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
         worst,
         iterations: [backward.forward.iterations, backward.backward.iterations],
     }))
+}
+
+/// Largest relative error of this rank's gradients, and whose it is; every parameter must have a gradient.
+fn worst_gradient(file: &File, network: &OdeNet2d, backward: &Backward) -> anyhow::Result<(f64, String)> {
+    let mut parameters = Vec::new();
+    network.visit_parameters(|p| parameters.push(p));
+    let mut worst = (0.0, "none".to_owned());
+    for parameter in parameters {
+        let name = torch_name(&parameter.name);
+        let gradient = backward.gradients.iter().find(|g| g.id == parameter.id);
+        let gradient = gradient.with_context(|| format!("{}: no gradient of {name} was formed", file.name))?;
+        let expected = file.tensor(&format!("grad.{name}"), Some(&parameter.shape))?;
+        let values = parameter.to_torch_layout(gradient.values.clone());
+        let values: Vec<f64> = values.to_data().iter::<f64>().collect();
+        let error = relative_error(&values, &expected.values);
+        if is_worse(error, worst.0) {
+            worst = (error, name);
+        }
+    }
+    Ok(worst)
 }
 
 /// Whether `error` is larger than `than`; a NaN is the worst of all.
@@ -265,6 +256,22 @@ impl File {
             ensure!(values.shape == shape, "{}: {key} has shape {:?}, expected {shape:?}", self.name, values.shape);
         }
         Ok(values)
+    }
+
+    /// Number of samples, inputs and targets.
+    fn batch(&self, config: &OdeNet2dConfig) -> anyhow::Result<(usize, Tensor<4>, Tensor<1, Int>)> {
+        let [batch, ..] = self.tensor("input.x", None)?.shape[..] else { bail!("{}: input.x has no batch", self.name) };
+        let [c, h, w] = config.image;
+        let x = self.tensor("input.x", Some(&[batch, c, h, w]))?;
+        let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
+        let labels = self.tensor("input.target", Some(&[batch]))?;
+        let labels: Vec<i64> = labels.values.iter().map(|v| *v as i64).collect();
+        if let Some(label) = labels.iter().find(|l| !(0..config.classes as i64).contains(*l)) {
+            bail!("{}: input.target has class {label}, but there are {} classes", self.name, config.classes);
+        }
+        let device = Device::flex();
+        let input = Tensor::from_data(TensorData::new(pixels, [batch, c, h, w]), &device);
+        Ok((batch, input, Tensor::from_data(TensorData::new(labels, [batch]), &device)))
     }
 
     /// The network that the metadata describes.
