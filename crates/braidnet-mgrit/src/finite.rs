@@ -60,4 +60,11 @@ mod tests {
         assert_eq!(found([1.0, f64::INFINITY, 1.0, f64::NAN]), Some(("output", 2)));
         assert_eq!(found([f64::NAN; 4]), Some(("output", 1)));
     }
+
+    /// Points 4 and 5 are C-points, whose values may have come from the coarse grid.
+    #[test]
+    fn a_nan_that_ends_before_a_c_point_is_found() {
+        assert_eq!(found([1.0, f64::NAN, 1.0, 1.0]), Some(("output", 2)));
+        assert_eq!(found([1.0, 1.0, f64::NAN, 1.0]), Some(("output", 3)));
+    }
 }
