@@ -18,7 +18,7 @@ fn main() -> Result<(), LaunchError> {
     // Criterion's arguments, such as --bench, mean nothing here; a number picks a case by its layers.
     let wanted: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
     let kind = if under_mpi() { "processes (MPI)" } else { "threads" };
-    launch(&Launch { ranks: mpi_world_size().or(Some(2)) }, |world| -> Result<(), TrainError> {
+    launch(&Launch::ranks(mpi_world_size().or(Some(2))), |world| -> Result<(), TrainError> {
         for case in CASES.iter().filter(|c| wanted.is_empty() || wanted.contains(&c.0)) {
             compare(case, kind, &world)?;
         }

@@ -9,14 +9,21 @@
 //! | `mpi.rs` | finding MPI, and command lines of `mpirun` |
 //! | `libclang.rs` | finding libclang |
 //! | `install.rs` | installing what a build with MPI lacks |
+//! | `doctor.rs` | `cargo xtask doctor`: what is here, what is missing, and what to do about it |
+//! | `kills.rs` | `cargo xtask kills`: training that is killed at random moments and resumed loses nothing |
+//! | `report.rs` | `cargo xtask report`: the curves and the schedule of training runs as pictures |
 //! | `examples.rs` | the tables of examples to run, and of command lines that must be refused |
 
 mod cargo;
 mod command;
+mod doctor;
 mod examples;
 mod install;
+#[cfg(unix)]
+mod kills;
 mod libclang;
 mod mpi;
+mod report;
 mod step;
 mod test;
 
@@ -34,11 +41,19 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Doctor(doctor::Options),
+    #[cfg(unix)]
+    Kills(kills::Options),
+    Report(report::Options),
     Test(test::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().task {
+        Task::Doctor(options) => doctor::run(&options),
+        #[cfg(unix)]
+        Task::Kills(options) => kills::run(&options),
+        Task::Report(options) => report::run(&options),
         Task::Test(options) => test::run_steps(&options),
     }
 }

@@ -1,6 +1,7 @@
 //! Waiting for each other.
 
 use crate::communicator::tags;
+use crate::timeline::span;
 use crate::{CommError, Communicator};
 
 impl Communicator {
@@ -12,6 +13,7 @@ impl Communicator {
     /// # Communication
     /// Collective. Dissemination: `log2 size` rounds, one empty message of every rank in each.
     pub fn barrier(&self) -> Result<(), CommError> {
+        let _span = span!("barrier");
         let (rank, size) = (self.rank(), self.size());
         let mut step = 1;
         while step < size {

@@ -1,6 +1,7 @@
 //! One value to all ranks.
 
 use crate::communicator::tags;
+use crate::timeline::span;
 use crate::{CommError, Communicator, Transfer};
 
 impl Communicator {
@@ -18,6 +19,7 @@ impl Communicator {
         value: Option<T>,
         context: &T::Context,
     ) -> Result<T, CommError> {
+        let _span = span!("broadcast");
         self.check_rank(root)?;
         let size = self.size();
         // The tree is rooted at 0; a rank takes the place of its distance from the root.

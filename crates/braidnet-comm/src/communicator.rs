@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::duty::Duties;
+use crate::launch::PATIENCE;
 use crate::threads::World;
+use crate::timeline::span;
 use crate::traffic::Counters;
 use crate::transport::{Channel, Transport};
 use crate::{CommError, Receive, Traffic, Transfer};
@@ -34,8 +37,8 @@ pub(crate) mod tags {
 ///
 /// # Communication
 /// [`send`](Self::send) and [`receive`](Self::receive) are point-to-point. Every rank of the communicator must call the
-/// collectives (`broadcast`, `gather`, `all_gather`, `all_reduce`, `barrier`, `split`), in the same order, and on one
-/// rank one after the other.
+/// collectives (`broadcast`, `gather`, `all_gather`, `all_reduce`, `start_all_reduce`, `barrier`, `split`,
+/// `duplicate`), in the same order, and on one rank one after the other.
 #[derive(Clone)]
 pub struct Communicator {
     inner: Arc<Inner>,
@@ -48,16 +51,18 @@ struct Inner {
     members: Vec<usize>,
     rank: usize,
     counters: Counters,
+    duties: Mutex<Duties>,
 }
 
 impl Communicator {
     /// A communicator of one rank, of this process alone, also under `mpirun`.
     pub fn alone() -> Self {
-        World::new(1).communicator(0)
+        World::new(1, PATIENCE).communicator(0)
     }
 
     pub(crate) fn new(transport: Arc<dyn Transport>, context: u64, members: Vec<usize>, rank: usize) -> Self {
-        Self { inner: Arc::new(Inner { transport, context, members, rank, counters: Counters::default() }) }
+        let (counters, duties) = Default::default();
+        Self { inner: Arc::new(Inner { transport, context, members, rank, counters, duties }) }
     }
 
     /// This rank's number, from 0.
@@ -80,6 +85,7 @@ impl Communicator {
     /// # Communication
     /// One message; under MPI two when the channel has to grow.
     pub fn send<T: Transfer>(&self, to: usize, tag: Tag, value: T) -> Result<(), CommError> {
+        let _span = span!("send", to = to);
         let channel = self.channel(to, user_tag(tag)?)?;
         self.inner.counters.count_user(value.n_bytes());
         self.inner.transport.send(channel, Box::new(value))
@@ -111,6 +117,7 @@ impl Communicator {
 
     /// The message of a collective: sent under a reserved tag and counted apart.
     pub(crate) fn send_collective<T: Transfer>(&self, to: usize, tag: Tag, value: T) -> Result<(), CommError> {
+        let _span = span!("send", to = to);
         let channel = self.channel(to, tag)?;
         self.inner.counters.count_collective(value.n_bytes());
         self.inner.transport.send(channel, Box::new(value))
@@ -125,6 +132,11 @@ impl Communicator {
 
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.inner.transport
+    }
+
+    /// What this rank is still to combine.
+    pub(crate) fn duties(&self) -> MutexGuard<'_, Duties> {
+        self.inner.duties.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn members(&self) -> &[usize] {

@@ -1,11 +1,12 @@
 //! What can go wrong between ranks.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 /// An error of message passing.
 ///
-/// Ranks in messages are numbers in the communicator that was called, except in [`Aborted`](Self::Aborted) and
-/// [`PeerEnded`](Self::PeerEnded), which count in the world that was launched.
+/// Ranks in messages are numbers in the communicator that was called, except where a variant says that it counts in the
+/// world that was launched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommError {
@@ -82,6 +83,36 @@ pub enum CommError {
         /// The sender, in the world.
         rank: usize,
     },
+    /// A rank kept another one waiting for longer than the launch's patience.
+    #[error(
+        "rank {rank} has not answered for {} s: it hangs, or works longer than the patience of the launch allows; \
+         see what it does, or raise the patience", .patience.as_secs_f64()
+    )]
+    NoAnswer {
+        /// The rank that does not answer, in the world; on threads the one that itself waits for nobody.
+        rank: usize,
+        /// The patience.
+        patience: Duration,
+    },
+    /// Ranks wait for each other in a circle.
+    #[error(
+        "{} for {} s, so none of them can go on; match every receive with a send, in an order that can be kept",
+        circle(.ranks), .patience.as_secs_f64()
+    )]
+    Deadlock {
+        /// The ranks of the circle, in the world; each waits for the next one.
+        ranks: Vec<usize>,
+        /// The patience.
+        patience: Duration,
+    },
+    /// A process no longer gives any sign of life.
+    #[error("rank {rank} has not answered for {} s: it was stopped, or its machine is gone", .silence.as_secs())]
+    Silent {
+        /// The rank, in the world.
+        rank: usize,
+        /// How long it has been silent.
+        silence: Duration,
+    },
     /// A communicator used after the launch that made it.
     #[error("the launch has ended; keep communicators inside the program given to `launch`")]
     LaunchEnded,
@@ -136,4 +167,11 @@ impl CommError {
     pub fn malformed(what: impl Display, expected: impl Display, got: impl Display) -> Self {
         Self::Malformed { what: what.to_string(), expected: expected.to_string(), got: got.to_string() }
     }
+}
+
+/// `rank 0 has waited for rank 1, and rank 1 for rank 0`.
+fn circle(ranks: &[usize]) -> String {
+    let pairs = ranks.iter().zip(ranks.iter().cycle().skip(1));
+    let steps: Vec<String> = pairs.map(|(rank, next)| format!("rank {rank} for rank {next}")).collect();
+    steps.join(", and ").replacen(" for", " has waited for", 1)
 }

@@ -1,7 +1,8 @@
 //! One value of every rank, to one rank or to all.
 
 use crate::communicator::tags;
-use crate::{CommError, Communicator, Transfer};
+use crate::timeline::span;
+use crate::{CommError, Communicator, Receive, Transfer};
 
 impl Communicator {
     /// Collects one value of every rank, in rank order, on the root; `None` elsewhere.
@@ -18,6 +19,7 @@ impl Communicator {
         value: T,
         context: &T::Context,
     ) -> Result<Option<Vec<T>>, CommError> {
+        let _span = span!("gather");
         self.check_rank(root)?;
         if self.rank() != root {
             self.send_collective(root, tags::GATHER, value)?;
@@ -34,6 +36,7 @@ impl Communicator {
     /// # Communication
     /// Collective. Every rank sends one message to every other: one latency, `size * (size - 1)` messages.
     pub fn all_gather<T: Transfer + Clone>(&self, value: T, context: &T::Context) -> Result<Vec<T>, CommError> {
+        let _span = span!("gather");
         for to in self.others() {
             self.send_collective(to, tags::ALL_GATHER, value.clone())?;
         }
@@ -47,15 +50,26 @@ impl Communicator {
     }
 
     /// Receives one value of every other rank and puts this rank's own in its place.
-    pub(crate) fn collect<T: Transfer>(&self, tag: u16, own: T, context: &T::Context) -> Result<Vec<T>, CommError> {
-        let posted =
-            (0..self.size()).map(|from| if from == self.rank() { Ok(None) } else { self.post(from, tag).map(Some) });
-        let posted = posted.collect::<Result<Vec<_>, _>>()?;
-        let mut own = Some(own);
-        let values = posted.into_iter().filter_map(|receive| match receive {
-            Some(receive) => Some(receive.wait(context)),
-            None => own.take().map(Ok),
-        });
-        values.collect()
+    fn collect<T: Transfer>(&self, tag: u16, own: T, context: &T::Context) -> Result<Vec<T>, CommError> {
+        wait_all(self.post_all(tag)?, own, context)
     }
+
+    /// Posts one receive of every other rank.
+    pub(crate) fn post_all<T: Transfer>(&self, tag: u16) -> Result<Posted<T>, CommError> {
+        let post = |from| if from == self.rank() { Ok(None) } else { self.post(from, tag).map(Some) };
+        (0..self.size()).map(post).collect()
+    }
+}
+
+/// One receive of every rank, in rank order; `None` for the rank itself.
+pub(crate) type Posted<T> = Vec<Option<Receive<T>>>;
+
+/// Waits for every rank's value, with the own one in its place.
+pub(crate) fn wait_all<T: Transfer>(posted: Posted<T>, own: T, context: &T::Context) -> Result<Vec<T>, CommError> {
+    let mut own = Some(own);
+    let values = posted.into_iter().filter_map(|receive| match receive {
+        Some(receive) => Some(receive.wait(context)),
+        None => own.take().map(Ok),
+    });
+    values.collect()
 }

@@ -7,7 +7,7 @@
 //! ```
 //! use braidnet_comm::{Launch, ReduceOp, launch};
 //!
-//! let sums = launch(&Launch { ranks: Some(3) }, |world| -> Result<f64, braidnet_comm::CommError> {
+//! let sums = launch(&Launch::ranks(3), |world| -> Result<f64, braidnet_comm::CommError> {
 //!     let mut value = [world.rank() as f64];
 //!     world.all_reduce(&mut value, ReduceOp::Sum)?;
 //!     Ok(value[0])
@@ -17,24 +17,42 @@
 //! ```
 //!
 //! # Errors
-//! An error or a panic on one rank ends all of them: the others' calls return [`CommError::Aborted`] with the first
-//! failing rank and its message (threads), or the job ends with that message and exit code 1 (MPI). A wait that nobody
-//! will ever answer is the program's bug; on threads a wait for a rank that has already ended is reported as
-//! [`CommError::PeerEnded`].
+//! Whatever happens to one rank ends all of them, with the first cause in the message and a non-zero exit code:
+//!
+//! | a rank ... | on threads | under `mpirun` |
+//! |---|---|---|
+//! | returns an error, panics, aborts | the others' calls return [`CommError::Aborted`] at once | it writes its message, and the job ends at once |
+//! | returns while another waits for it | the waiting call returns [`CommError::PeerEnded`] | the same, after a second or two |
+//! | does not answer | the patience of the [`Launch`] ends, and the rank at the end of the chain of waits is named | the patience ends, and the rank waited for is named |
+//! | does not return after a failure | the process ends with code 1 after 10 s | the job ends at once |
+//! | is killed | - | `mpirun` ends the job |
+//! | is stopped, or its machine is gone | - | its neighbour misses its heartbeat for 10 s, and the job ends |
+//!
+//! What a rank computes is not watched: as long as nobody waits for a message of it longer than the patience, it may
+//! take its time.
 //!
 //! # Order
 //! Messages from one rank to another with one tag arrive in the order sent, and receives of one such channel are served
 //! in the order posted, whichever is waited for first. Channels do not order each other.
 //!
+//! # Timelines
+//! Calls are wrapped in `tracing` spans of target `braidnet::timeline` and level `TRACE`: `send` (field `to`), `wait`
+//! (field `from`), `barrier`, `broadcast`, `gather` and `all-reduce`. [`thread_rank`] says which rank a thread works for.
+//!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
+mod all_reduce;
 mod barrier;
 mod broadcast;
+mod clock;
 mod communicator;
+mod duty;
 mod environment;
 mod error;
 mod gather;
+mod identity;
 mod launch;
+mod mesh;
 #[cfg(feature = "mpi")]
 mod mpi;
 mod queue;
@@ -43,14 +61,18 @@ mod reduce;
 mod split;
 pub mod testing;
 mod threads;
+mod timeline;
 mod traffic;
 mod transfer;
 mod transport;
 
+pub use all_reduce::AllReduce;
 pub use communicator::{Communicator, N_TAGS, Tag};
 pub use environment::{mpi_world_size, under_mpi};
 pub use error::CommError;
+pub use identity::{set_thread_rank, thread_rank};
 pub use launch::{Launch, LaunchError, launch};
+pub use mesh::{Axis, Degree, DegreeError, Mesh, MeshConfig, MeshError, MeshProblem, MeshShape};
 pub use receive::Receive;
 pub use reduce::{Reduce, ReduceOp};
 pub use traffic::Traffic;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use crate::timeline::span;
 use crate::transport::{Channel, Delivery, Transport};
 use crate::{CommError, Transfer};
 
@@ -28,6 +29,7 @@ impl<T: Transfer> Receive<T> {
     /// [`TypeMismatch`](CommError::TypeMismatch) if the sender sent another type, and what [`Transfer::unpack`]
     /// returns.
     pub fn wait(mut self, context: &T::Context) -> Result<T, CommError> {
+        let _span = span!("wait", from = self.from);
         let Some(ticket) = self.ticket else { return Err(CommError::LaunchEnded) };
         // The ticket stays until it is taken: after an error its message may still be on the way and must be thrown
         // away.
@@ -36,7 +38,7 @@ impl<T: Transfer> Receive<T> {
         self.open(delivery, context)
     }
 
-    /// Whether [`wait`](Self::wait) would return at once.
+    /// Whether [`wait`](Self::wait) would return at once, with the value or, on threads, because the sender has ended.
     ///
     /// # Errors
     /// [`Aborted`](CommError::Aborted) if some rank has failed.

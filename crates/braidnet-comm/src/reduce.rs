@@ -1,9 +1,8 @@
 //! Sums, minima and maxima over ranks, with the same bits everywhere.
 
-use std::ops::Range;
-
-use crate::communicator::tags;
-use crate::{CommError, Communicator, Plain};
+use crate::all_reduce::Flight;
+use crate::timeline::span;
+use crate::{AllReduce, CommError, Communicator, Plain};
 
 /// How values of several ranks combine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +47,6 @@ impl Reduce for u64 {
     }
 }
 
-/// Values per part below which another owner does not pay: a message of this size costs about its latency.
-const PART: usize = 4096;
-
 impl Communicator {
     /// Replaces every value by the combination of all ranks' values at its place.
     ///
@@ -65,65 +61,37 @@ impl Communicator {
     /// Collective. The array is cut into up to `size` parts, each combined by its owner: every rank sends a part to its
     /// owner, and the owner sends the result back, `2 (size - 1)` messages per part.
     pub fn all_reduce<E: Reduce>(&self, values: &mut [E], op: ReduceOp) -> Result<(), CommError> {
-        if self.size() == 1 {
-            return Ok(());
-        }
-        let len = values.len();
-        let n_parts = len.div_ceil(PART).clamp(1, self.size());
-        for owner in self.others().filter(|&owner| owner < n_parts) {
-            self.send_collective(owner, tags::REDUCE, values[part(len, n_parts, owner)].to_vec())?;
-        }
-        if self.rank() < n_parts {
-            self.combine_part(&mut values[part(len, n_parts, self.rank())], op)?;
-        }
-        for owner in self.others().filter(|&owner| owner < n_parts) {
-            let result: Vec<E> = self.post(owner, tags::REDUCED)?.wait(&())?;
-            let place = &mut values[part(len, n_parts, owner)];
-            check_length(owner, place.len(), result.len())?;
-            place.copy_from_slice(&result);
-        }
-        Ok(())
+        let _span = span!("all-reduce");
+        Flight::start(self, values, op)?.finish(self, values)
     }
 
-    /// The owner's side: combines the part of all ranks and sends the result to them.
-    fn combine_part<E: Reduce>(&self, own: &mut [E], op: ReduceOp) -> Result<(), CommError> {
-        let parts = self.collect(tags::REDUCE, own.to_vec(), &())?;
-        for (rank, part) in parts.iter().enumerate() {
-            check_length(rank, own.len(), part.len())?;
-        }
-        own.copy_from_slice(&parts[0]);
-        for part in &parts[1..] {
-            for (sum, value) in own.iter_mut().zip(part) {
-                *sum = sum.combine(*value, op);
-            }
-        }
-        for to in self.others() {
-            self.send_collective(to, tags::REDUCED, own.to_vec())?;
-        }
-        Ok(())
+    /// Starts an all-reduce and returns at once; [`AllReduce::wait`] returns the values that
+    /// [`all_reduce`](Self::all_reduce) would give, to the bit.
+    ///
+    /// Any number may be under way, also with a blocking all-reduce in between. A rank combines its part of them inside
+    /// [`AllReduce::advance`], [`AllReduce::wait`] and [`all_reduce`](Self::all_reduce) of this communicator, and
+    /// nowhere else: one that waits in another call keeps the others waiting.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send).
+    ///
+    /// # Communication
+    /// Collective: all ranks start the same all-reduces in the same order, blocking ones counted, and may wait for them
+    /// in any order. The messages of [`all_reduce`](Self::all_reduce).
+    pub fn start_all_reduce<E: Reduce>(&self, values: Vec<E>, op: ReduceOp) -> Result<AllReduce<E>, CommError> {
+        let flight = Flight::start(self, &values, op)?;
+        Ok(AllReduce { comm: self.clone(), values, flight })
     }
 }
 
-/// The values of one part: all parts differ by one value at most.
-fn part(len: usize, n_parts: usize, owner: usize) -> Range<usize> {
-    let start = |owner: usize| owner * (len / n_parts) + owner.min(len % n_parts);
-    start(owner)..start(owner + 1)
-}
-
-fn check_length(rank: usize, expected: usize, got: usize) -> Result<(), CommError> {
+/// That another rank brings as many values.
+pub(crate) fn check_length(rank: usize, expected: usize, got: usize) -> Result<(), CommError> {
     if got == expected { Ok(()) } else { Err(CommError::LengthMismatch { rank, expected, got }) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parts_cover_the_array_once() {
-        assert_eq!((0..3).map(|owner| part(8, 3, owner)).collect::<Vec<_>>(), [0..3, 3..6, 6..8]);
-        assert_eq!((0..2).map(|owner| part(1, 2, owner)).collect::<Vec<_>>(), [0..1, 1..1]);
-        assert_eq!(part(0, 1, 0), 0..0);
-    }
 
     #[test]
     fn nan_is_never_hidden() {

@@ -18,6 +18,29 @@ impl Communicator {
     /// Collective: every rank calls it, those without a colour too. One [`all_gather`](Self::all_gather). All splits of
     /// one rank, also of different communicators, must come one after the other.
     pub fn split(&self, color: Option<u64>, key: u64) -> Result<Option<Communicator>, CommError> {
+        let (context, all) = self.agree(color, key)?;
+        Ok(color.map(|color| self.child(context, color, &all)))
+    }
+
+    /// The same ranks, with messages that never meet those of this communicator: for a library that sends on its own.
+    ///
+    /// # Errors
+    /// Those of [`split`](Self::split).
+    ///
+    /// # Communication
+    /// As [`split`](Self::split).
+    pub fn duplicate(&self) -> Result<Communicator, CommError> {
+        self.group(0, 0)
+    }
+
+    /// A split in which every rank has a colour.
+    pub(crate) fn group(&self, color: u64, key: u64) -> Result<Communicator, CommError> {
+        let (context, all) = self.agree(Some(color), key)?;
+        Ok(self.child(context, color, &all))
+    }
+
+    /// A context number that is new to all ranks, and what each brought: has a colour, colour, key, next context.
+    fn agree(&self, color: Option<u64>, key: u64) -> Result<(u64, Vec<Vec<u64>>), CommError> {
         let next = self.transport().next_context();
         let mine = vec![u64::from(color.is_some()), color.unwrap_or(0), key, next.load(Ordering::Relaxed)];
         let all = self.all_gather(mine, &())?;
@@ -28,15 +51,17 @@ impl Communicator {
         let context = all.iter().map(|entry| entry[3]).max().unwrap_or(0);
         next.store(context + 1, Ordering::Relaxed);
         let limit = self.transport().n_contexts();
-        if context >= limit {
-            return Err(CommError::TooManyCommunicators { limit });
-        }
-        let Some(color) = color else { return Ok(None) };
+        if context < limit { Ok((context, all)) } else { Err(CommError::TooManyCommunicators { limit }) }
+    }
+
+    /// The communicator of this rank's colour.
+    fn child(&self, context: u64, color: u64, all: &[Vec<u64>]) -> Communicator {
         let mut group: Vec<usize> = (0..self.size()).filter(|&rank| all[rank][..2] == [1, color]).collect();
         group.sort_by_key(|&rank| (all[rank][2], rank));
-        let place = group.iter().position(|&rank| rank == self.rank());
+        // This rank brought the colour itself, so it is among them.
+        let rank = group.iter().take_while(|&&rank| rank != self.rank()).count();
         let members = group.iter().map(|&rank| self.members()[rank]).collect();
-        Ok(place.map(|rank| Communicator::new(self.transport().clone(), context, members, rank)))
+        Communicator::new(self.transport().clone(), context, members, rank)
     }
 
     /// The first `n` ranks as a communicator of their own; the other ranks get `None`.

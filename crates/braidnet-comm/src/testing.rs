@@ -65,7 +65,7 @@ fn run_threads(tests: &[RankTest]) -> usize {
     let mut n_failed = 0;
     for (name, body) in tests {
         for n in RANKS {
-            let result = launch(&Launch { ranks: Some(n) }, |world| body(&world));
+            let result = launch(&Launch::ranks(n), |world| body(&world));
             match result {
                 Ok(_) => println!("test {name} ranks {n} threads ... ok"),
                 Err(error) => {

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::hint;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::clock::Clock;
 use crate::queue::Queue;
 use crate::transport::{Channel, Delivery, Parcel, Transport};
 use crate::{CommError, Communicator};
@@ -15,6 +16,9 @@ use crate::{CommError, Communicator};
 /// two ranks on two processors a message then takes 0.4 us, not 27 us.
 const SPIN: Duration = Duration::from_micros(50);
 
+/// How long a rank sleeps before it looks at the clock.
+const LAP: Duration = Duration::from_secs(1);
+
 /// What the ranks of one launch share.
 pub(crate) struct World {
     mailboxes: Vec<Mailbox>,
@@ -22,9 +26,14 @@ pub(crate) struct World {
     failure: OnceLock<(usize, String)>,
     /// Ranks spin only if each has a processor of its own.
     spin: Duration,
+    /// How long a rank waits for one message.
+    patience: Duration,
+    /// The ranks whose programs have not returned.
+    n_running: Mutex<usize>,
+    /// The launch waits here for all ranks to return, or for a failure.
+    news: Condvar,
 }
 
-#[derive(Default)]
 struct Mailbox {
     inbox: Mutex<Inbox>,
     changed: Condvar,
@@ -32,7 +41,12 @@ struct Mailbox {
     n_changes: AtomicU64,
     /// The rank has returned from its program: it sends no more.
     ended: AtomicBool,
+    /// The rank that the owner sleeps for; [`NOBODY`] while it does not.
+    waits_for: AtomicUsize,
 }
+
+/// No rank's number.
+const NOBODY: usize = usize::MAX;
 
 #[derive(Default)]
 struct Inbox {
@@ -42,6 +56,11 @@ struct Inbox {
 }
 
 impl Mailbox {
+    fn new() -> Self {
+        let (inbox, changed, n_changes, ended) = Default::default();
+        Self { inbox, changed, n_changes, ended, waits_for: AtomicUsize::new(NOBODY) }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inbox> {
         // Nothing under the lock leaves the queues half changed, so a panic elsewhere does not spoil them.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,11 +79,12 @@ impl Mailbox {
 
 impl World {
     /// A world of `n` ranks.
-    pub fn new(n: usize) -> Arc<Self> {
+    pub fn new(n: usize, patience: Duration) -> Arc<Self> {
         let processors = thread::available_parallelism().map_or(1, |n| n.get());
         let spin = if n <= processors { SPIN } else { Duration::ZERO };
-        let mailboxes = (0..n).map(|_| Mailbox::default()).collect();
-        Arc::new(Self { mailboxes, failure: OnceLock::new(), spin })
+        let mailboxes = (0..n).map(|_| Mailbox::new()).collect();
+        let (failure, news) = Default::default();
+        Arc::new(Self { mailboxes, failure, spin, patience, n_running: Mutex::new(n), news })
     }
 
     /// One rank's communicator over the whole world; made once per rank.
@@ -77,6 +97,9 @@ impl World {
     pub fn poison(&self, rank: usize, reason: &str) {
         self.failure.get_or_init(|| (rank, reason.to_owned()));
         self.wake_all();
+        // Under the lock, so that the launch cannot look just before and sleep just after.
+        let _running = self.lock_running();
+        self.news.notify_all();
     }
 
     /// The first failure.
@@ -88,6 +111,40 @@ impl World {
     pub fn end(&self, rank: usize) {
         self.mailboxes[rank].ended.store(true, Ordering::Release);
         self.wake_all();
+    }
+
+    /// Notes that the thread of a rank is done, whether it ended well or not.
+    pub fn leave(&self) {
+        *self.lock_running() -= 1;
+        self.news.notify_all();
+    }
+
+    /// Waits until every rank's thread is done; after a failure for no longer than `grace`. Whether they are.
+    pub fn all_left(&self, grace: Duration) -> bool {
+        let busy = |n: &mut usize| *n > 0 && self.failure.get().is_none();
+        let running = self.news.wait_while(self.lock_running(), busy).unwrap_or_else(PoisonError::into_inner);
+        let running = self.news.wait_timeout_while(running, grace, |n| *n > 0).unwrap_or_else(PoisonError::into_inner);
+        *running.0 == 0
+    }
+
+    fn lock_running(&self) -> MutexGuard<'_, usize> {
+        self.n_running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why `rank` waits for so long: the end of the chain of waiting ranks, or the circle in it.
+    fn blame(&self, rank: usize) -> CommError {
+        let mut chain = vec![rank];
+        loop {
+            let last = chain[chain.len() - 1];
+            let next = self.mailboxes[last].waits_for.load(Ordering::Acquire);
+            if next == NOBODY {
+                return CommError::NoAnswer { rank: last, patience: self.patience };
+            }
+            if let Some(first) = chain.iter().position(|&rank| rank == next) {
+                return CommError::Deadlock { ranks: chain.split_off(first), patience: self.patience };
+            }
+            chain.push(next);
+        }
     }
 
     fn wake_all(&self) {
@@ -116,25 +173,52 @@ impl ThreadTransport {
         &self.world.mailboxes[self.rank]
     }
 
-    /// Waits for a change of this rank's mailbox: awake until the deadline, asleep after it.
-    fn wait_for_change<'a>(
-        &self,
-        mailbox: &'a Mailbox,
-        mut inbox: MutexGuard<'a, Inbox>,
-        deadline: Instant,
-    ) -> MutexGuard<'a, Inbox> {
+    /// Spins until this rank's mailbox changes, up to a deadline.
+    fn spin<'a>(mailbox: &'a Mailbox, inbox: MutexGuard<'a, Inbox>, deadline: Instant) -> MutexGuard<'a, Inbox> {
         let seen = mailbox.n_changes.load(Ordering::Acquire);
-        if Instant::now() < deadline {
-            drop(inbox);
-            while mailbox.n_changes.load(Ordering::Acquire) == seen && Instant::now() < deadline {
-                hint::spin_loop();
-            }
-            return mailbox.lock();
+        drop(inbox);
+        while mailbox.n_changes.load(Ordering::Acquire) == seen && Instant::now() < deadline {
+            hint::spin_loop();
         }
+        mailbox.lock()
+    }
+
+    /// Sleeps until this rank's mailbox changes, for a lap at most.
+    fn sleep<'a>(&self, mailbox: &'a Mailbox, mut inbox: MutexGuard<'a, Inbox>) -> MutexGuard<'a, Inbox> {
         inbox.n_asleep += 1;
-        let mut inbox = mailbox.changed.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        let lap = LAP.min(self.world.patience);
+        let mut inbox = mailbox.changed.wait_timeout(inbox, lap).unwrap_or_else(PoisonError::into_inner).0;
         inbox.n_asleep -= 1;
         inbox
+    }
+
+    /// [`take`](Transport::take), which starts the clock and marks this rank as waiting once it sleeps.
+    fn take_from(&self, channel: Channel, ticket: u64, clock: &mut Option<Clock>) -> Result<Delivery, CommError> {
+        let mailbox = self.mailbox();
+        let mut inbox = mailbox.lock();
+        let mut deadline = None;
+        loop {
+            self.world.check()?;
+            if let Some(parcel) = inbox.queues.get_mut(&channel).and_then(|queue| queue.take(ticket)) {
+                let type_name = (*parcel).type_name();
+                return Ok(Delivery::Value { value: parcel.into_any(), type_name });
+            }
+            // Read after the queue and under the same lock: a rank sends before it ends.
+            if self.world.mailboxes[channel.peer].ended.load(Ordering::Acquire) {
+                return Err(CommError::PeerEnded { rank: channel.peer });
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.world.spin);
+            if Instant::now() < deadline {
+                inbox = Self::spin(mailbox, inbox, deadline);
+                continue;
+            }
+            if clock.get_or_insert_with(Clock::start).lap() >= self.world.patience {
+                drop(inbox);
+                return Err(self.abort(&self.world.blame(self.rank).to_string()));
+            }
+            mailbox.waits_for.store(channel.peer, Ordering::Release);
+            inbox = self.sleep(mailbox, inbox);
+        }
     }
 }
 
@@ -154,27 +238,19 @@ impl Transport for ThreadTransport {
     }
 
     fn take(&self, channel: Channel, ticket: u64) -> Result<Delivery, CommError> {
-        let mailbox = self.mailbox();
-        let mut inbox = mailbox.lock();
-        let mut deadline = None;
-        loop {
-            self.world.check()?;
-            if let Some(parcel) = inbox.queues.get_mut(&channel).and_then(|queue| queue.take(ticket)) {
-                let type_name = (*parcel).type_name();
-                return Ok(Delivery::Value { value: parcel.into_any(), type_name });
-            }
-            // Read after the queue and under the same lock: a rank sends before it ends.
-            if self.world.mailboxes[channel.peer].ended.load(Ordering::Acquire) {
-                return Err(CommError::PeerEnded { rank: channel.peer });
-            }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.world.spin);
-            inbox = self.wait_for_change(mailbox, inbox, deadline);
+        let mut clock = None;
+        let delivery = self.take_from(channel, ticket, &mut clock);
+        if clock.is_some() {
+            self.mailbox().waits_for.store(NOBODY, Ordering::Release);
         }
+        delivery
     }
 
     fn is_ready(&self, channel: Channel, ticket: u64) -> Result<bool, CommError> {
         self.world.check()?;
-        Ok(self.mailbox().lock().queues.get(&channel).is_some_and(|queue| queue.has(ticket)))
+        let inbox = self.mailbox().lock();
+        let has_come = inbox.queues.get(&channel).is_some_and(|queue| queue.has(ticket));
+        Ok(has_come || self.world.mailboxes[channel.peer].ended.load(Ordering::Acquire))
     }
 
     fn discard(&self, channel: Channel, ticket: u64) {

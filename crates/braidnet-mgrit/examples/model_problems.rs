@@ -55,7 +55,7 @@ fn compare_all() -> anyhow::Result<ExitCode> {
 /// Runs all cases on `n` ranks and returns the number of failures.
 fn run_on(n: usize, cases: &[Case], file: &Path) -> anyhow::Result<usize> {
     let outcome =
-        launch(&Launch { ranks: mpi_world_size().or(Some(n)) }, |world| -> Result<Counts, braidnet_comm::CommError> {
+        launch(&Launch::ranks(mpi_world_size().or(Some(n))), |world| -> Result<Counts, braidnet_comm::CommError> {
             let Some(comm) = world.first_ranks(n)? else { return Ok([0; 3]) };
             let quiet = comm.rank() > 0;
             let mut counts = [0; 3];

@@ -12,25 +12,29 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use braidnet_comm::Transfer;
 use braidnet_grid::Step;
+use tracing::trace_span;
 
-use crate::relax::{AtC, Visitor};
+use crate::activations::Tapes;
+use crate::relax::{AtC, TIMELINE, Visitor};
 use crate::{
     Differentiable, Guess, Linearization, Mgrit, MgritError, Output, PendingGradients, Propagator, SolveReport, State,
     StepError,
 };
 
-/// Linearisations of the layers that a rank owns, at the states of a forward solve.
+/// Linearisations of the layers that a rank owns, at the states of a forward solve; none of a solver that keeps few states
+/// ([`Mgrit::keep_only`]).
 pub struct Linearized<L> {
     layers: Range<usize>,
-    linearizations: Vec<L>,
+    slots: Vec<Option<L>>,
 }
 
 impl<S: State> Mgrit<S> {
     /// As [`Mgrit::solve`], and linearises every layer of this rank in the last sweep, at the state that the sweep
-    /// has before it.
+    /// has before it. If few states are kept ([`Mgrit::keep_only`]) the adjoint linearises when it needs to.
     ///
     /// # Errors
     /// As [`Mgrit::solve`].
@@ -47,13 +51,15 @@ impl<S: State> Mgrit<S> {
         guess: Guess<'_, S>,
     ) -> Result<(SolveReport, Linearized<D::Linearization>), MgritError> {
         let layers = self.layers();
-        let slots = layers.clone().map(|_| None).collect();
+        let slots: Vec<_> = layers.clone().map(|_| None).collect();
+        if self.keeps_few() {
+            let report = self.solve(network, initial, guess)?;
+            return Ok((report, Linearized { layers, slots }));
+        }
         let at_c = self.final_at_c(AtC::Evaluate);
         let mut visitor = Linearize { network, at_c, first: layers.start, slots };
         let report = self.solve_with(network, initial, guess, &mut visitor)?;
-        // The sweep walks every step of the share, so every slot is full.
-        let linearizations = visitor.slots.into_iter().flatten().collect();
-        Ok((report, Linearized { layers, linearizations }))
+        Ok((report, Linearized { layers, slots: visitor.slots }))
     }
 
     /// Layers that this rank owns.
@@ -89,7 +95,8 @@ pub type GradientsOf<D> = Vec<LayerGradients<<<D as Differentiable>::Linearizati
 ///
 /// # Cost
 /// Pullbacks in place of evaluations; one pullback with gradients per layer in the last sweep; one
-/// linearisation per coarse step that does not share that of its first layer.
+/// linearisation per coarse step that does not share that of its first layer. Where few states are kept
+/// ([`Mgrit::keep_only`]) also one linearisation of every layer per sweep; those are not counted as evaluations.
 pub fn solve_adjoint<D: Differentiable>(
     adjoint: &mut Mgrit<D::State>,
     network: &D,
@@ -98,46 +105,65 @@ pub fn solve_adjoint<D: Differentiable>(
     lambda_end: Option<D::State>,
     guess: Guess<'_, D::State>,
 ) -> Result<(SolveReport, GradientsOf<D>), MgritError> {
+    let mut gradients = Vec::new();
+    let report =
+        solve_adjoint_into(adjoint, network, forward, linearized, lambda_end, guess, |layer| gradients.push(layer))?;
+    gradients.sort_by_key(|g| g.layer);
+    Ok((report, gradients))
+}
+
+/// As [`solve_adjoint`], and hands the gradients of each layer to `sink` as soon as they are formed, while the sweep goes
+/// on: on one layout always in the same order.
+///
+/// # Errors
+/// As [`solve_adjoint`].
+///
+/// # Communication
+/// As [`Mgrit::solve`].
+pub fn solve_adjoint_into<D: Differentiable>(
+    adjoint: &mut Mgrit<D::State>,
+    network: &D,
+    forward: &Mgrit<D::State>,
+    linearized: Linearized<D::Linearization>,
+    lambda_end: Option<D::State>,
+    guess: Guess<'_, D::State>,
+    sink: impl FnMut(LayerGradients<<D::Linearization as Linearization>::Gradients>),
+) -> Result<SolveReport, MgritError> {
     let layers = adjoint.layers();
     if layers != linearized.layers {
         let (forward, rank) = (linearized.layers, adjoint.comm.rank());
         return Err(MgritError::LayersDiffer { rank, forward, adjoint: layers });
     }
-    let slots = linearized.linearizations.into_iter().map(Some).collect();
-    let coarse = linearize_coarse_steps(adjoint, network, forward)?;
-    let first = layers.start;
-    let pullback = Pullback { network, first, slots: std::sync::Mutex::new(slots), coarse };
-    let mut visitor = Gradients {
-        pullback: &pullback,
-        at_c: adjoint.final_at_c(AtC::Evaluate),
-        pending: Vec::new(),
-        formed: Vec::new(),
-    };
-    let report = adjoint.solve_with(&pullback, lambda_end, guess, &mut visitor)?;
-    let mut gradients = visitor.formed;
-    gradients.sort_by_key(|g| g.layer);
-    Ok((report, gradients))
+    let mut tapes = Tapes::new(network, forward, layers, linearized.slots);
+    let coarse = linearize_coarse_steps(adjoint, network, forward, &mut tapes)?;
+    let pullback = Pullback { network, tapes: Mutex::new(tapes), coarse };
+    let at_c = adjoint.final_at_c(AtC::Evaluate);
+    let mut visitor = Gradients { pullback: &pullback, at_c, pending: Vec::new(), sink };
+    adjoint.solve_with(&pullback, lambda_end, guess, &mut visitor)
 }
 
-/// Linearisations of the coarse steps of this rank that do not share their first layer's, by level and layer.
+/// Linearisations of the coarse steps of this rank that do not share their first layer's, by level and layer; those of
+/// the others are pinned.
 fn linearize_coarse_steps<D: Differentiable>(
     adjoint: &Mgrit<D::State>,
     network: &D,
     forward: &Mgrit<D::State>,
+    tapes: &mut Tapes<'_, D>,
 ) -> Result<HashMap<(usize, usize), D::Linearization>, MgritError> {
     let mut coarse = HashMap::new();
     for level in adjoint.hierarchy().levels().iter().skip(1) {
         for j in adjoint.layout.share(level.index()).steps.clone() {
             let step = level.step(j);
+            let failed =
+                |source| MgritError::Step { level: step.level, layer: step.layer, rank: adjoint.comm.rank(), source };
             if network.shares_linearization(&step) {
+                tapes.pin(step.layer).map_err(failed)?;
                 continue;
             }
             // The owner of the step's first layer holds the state before it.
             let Some(state) = forward.state(step.layer) else { continue };
             let mut state = (0..level.index()).fold(state.clone(), |u, l| network.restrict(l, &u));
-            let linearization = network.linearize(&step, &mut state, Output::Discarded).map_err(|source| {
-                MgritError::Step { level: step.level, layer: step.layer, rank: adjoint.comm.rank(), source }
-            })?;
+            let linearization = network.linearize(&step, &mut state, Output::Discarded).map_err(failed)?;
             coarse.insert((step.level, step.layer), linearization);
         }
     }
@@ -174,29 +200,14 @@ impl<D: Differentiable> Visitor<D::State> for Linearize<'_, D> {
 /// The adjoint network: its steps are pullbacks.
 struct Pullback<'a, D: Differentiable> {
     network: &'a D,
-    first: usize,
-    /// Taken one by one in the last sweep; a solve is single-threaded, so the lock is never contended.
-    slots: std::sync::Mutex<Vec<Option<D::Linearization>>>,
+    /// A solve is single-threaded, so the lock is never contended.
+    tapes: Mutex<Tapes<'a, D>>,
     coarse: HashMap<(usize, usize), D::Linearization>,
 }
 
-/// A linearisation that was taken already: a bug of the solver, reported instead of a panic.
-#[derive(Debug, thiserror::Error)]
-#[error("no linearisation of layer {layer} for level {level}: each layer can form its gradients only once")]
-struct NoLinearization {
-    layer: usize,
-    level: usize,
-}
-
-impl NoLinearization {
-    fn of(step: &Step) -> Self {
-        Self { layer: step.layer, level: step.level }
-    }
-}
-
-impl<D: Differentiable> Pullback<'_, D> {
-    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Option<D::Linearization>>> {
-        self.slots.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl<'a, D: Differentiable> Pullback<'a, D> {
+    fn tapes(&self) -> MutexGuard<'_, Tapes<'a, D>> {
+        self.tapes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,14 +215,11 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
     type State = D::State;
 
     fn step(&self, steps: &[Step], states: &mut [D::State]) -> Result<(), StepError> {
-        let slots = self.slots();
+        let mut tapes = self.tapes();
         for (step, lambda) in steps.iter().zip(states) {
             match self.coarse.get(&(step.level, step.layer)) {
                 Some(linearization) => linearization.pullback(step, lambda)?,
-                None => slots[step.layer - self.first]
-                    .as_ref()
-                    .ok_or_else(|| NoLinearization::of(step))?
-                    .pullback(step, lambda)?,
+                None => tapes.of(step.layer)?.pullback(step, lambda)?,
             }
         }
         Ok(())
@@ -237,22 +245,26 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
 type LayerPending<G> = (usize, PendingGradients<G>);
 
 /// The last sweep: pullbacks, and gradients once no other rank waits for lambda.
-struct Gradients<'a, D: Differentiable> {
+struct Gradients<'a, D: Differentiable, F> {
     pullback: &'a Pullback<'a, D>,
     at_c: AtC,
     pending: Vec<LayerPending<<D::Linearization as Linearization>::Gradients>>,
-    formed: GradientsOf<D>,
+    sink: F,
 }
 
-impl<D: Differentiable> Visitor<D::State> for Gradients<'_, D> {
+impl<D, F> Visitor<D::State> for Gradients<'_, D, F>
+where
+    D: Differentiable,
+    F: FnMut(LayerGradients<<D::Linearization as Linearization>::Gradients>),
+{
     fn at_c(&self) -> AtC {
         self.at_c
     }
 
     fn evaluate(&mut self, steps: &[Step], states: &mut [D::State], output: Output) -> Result<(), StepError> {
+        let mut tapes = self.pullback.tapes();
         for (step, lambda) in steps.iter().zip(states) {
-            let taken = self.pullback.slots()[step.layer - self.pullback.first].take();
-            let linearization = taken.ok_or_else(|| NoLinearization::of(step))?;
+            let linearization = tapes.take(step.layer)?;
             self.pending.push((step.layer, linearization.pullback_with_gradients(step, lambda, output)?));
         }
         Ok(())
@@ -265,9 +277,13 @@ impl<D: Differentiable> Visitor<D::State> for Gradients<'_, D> {
     fn residual(&mut self, _: usize, _: &D::State) {}
 
     fn off_critical_path(&mut self) -> Result<(), (usize, StepError)> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let _span = trace_span!(target: TIMELINE, "gradients", layers = self.pending.len()).entered();
         for (layer, pending) in self.pending.drain(..) {
             let gradients = pending().map_err(|source| (layer, source))?;
-            self.formed.push(LayerGradients { layer, gradients });
+            (self.sink)(LayerGradients { layer, gradients });
         }
         Ok(())
     }

@@ -2,29 +2,30 @@
 
 use braidnet_grid::{Level, Share};
 
+use crate::State;
 use crate::storage::LevelStorage;
-use crate::{MgritError, State};
 
-/// Checks the states that a rank holds on the finest level.
+/// A layer whose output, or whose input, is not finite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotFinite {
+    /// `output`, or `input` for the state that the solve started from.
+    pub what: &'static str,
+    /// The layer.
+    pub layer: usize,
+}
+
+/// Looks at the states that a rank holds on the finest level for the first layer whose output is not finite.
 ///
 /// A NaN spreads along the layers of an ODE network, but not past a C-point whose value came from the coarse grid: so
 /// the last state of every interval is looked at first, and the others only if one of those is bad.
-///
-/// # Errors
-/// [`MgritError::NonFinite`] with the first layer whose output is not finite.
-pub(crate) fn check_finite<S: State>(
-    level: &Level,
-    share: &Share,
-    storage: &LevelStorage<S>,
-    rank: usize,
-) -> Result<(), MgritError> {
+pub(crate) fn find_not_finite<S: State>(level: &Level, share: &Share, storage: &LevelStorage<S>) -> Option<NotFinite> {
     let finite = |u: &S| u.norm_squared().is_finite();
     let c_points = level.c_points();
     let held =
         c_points.partition_point(|c| *c <= share.steps.start)..c_points.partition_point(|c| *c <= share.steps.end);
     let before_c_points = c_points[held].iter().filter_map(|c| storage.state(share, c - 1));
     if before_c_points.chain(storage.u.last()).all(finite) {
-        return Ok(());
+        return None;
     }
     let local = storage.u.iter().position(|u| !finite(u)).unwrap_or(0);
     let point = share.steps.start + local;
@@ -32,7 +33,7 @@ pub(crate) fn check_finite<S: State>(
         Some(step) => ("output", level.layer(step)),
         None => ("input", level.layer(0)),
     };
-    Err(MgritError::NonFinite { what, layer, level: level.index(), rank })
+    Some(NotFinite { what, layer })
 }
 
 #[cfg(test)]
@@ -47,10 +48,7 @@ mod tests {
         let hierarchy = Hierarchy::new(&grid, &Coarsening::none()).unwrap();
         let share = Share { steps: 2..5, from: Some(0), to: None };
         let storage = LevelStorage { u: u.to_vec(), ..LevelStorage::empty() };
-        match check_finite(hierarchy.finest(), &share, &storage, 1) {
-            Err(MgritError::NonFinite { what, layer, level: 0, rank: 1 }) => Some((what, layer)),
-            _ => None,
-        }
+        find_not_finite(hierarchy.finest(), &share, &storage).map(|found| (found.what, found.layer))
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
+mod activations;
 mod adjoint;
 pub mod cycle;
 mod error;
@@ -30,9 +31,11 @@ mod state;
 mod storage;
 pub mod tau;
 
-pub use adjoint::{LayerGradients, Linearized, solve_adjoint};
+pub use activations::{Activations, checkpoints};
+pub use adjoint::{LayerGradients, Linearized, solve_adjoint, solve_adjoint_into};
 pub use error::{MgritError, StepError};
-pub use options::{Coarsest, Cycle, FinalSweep, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+pub use finite::NotFinite;
+pub use options::{Coarsest, Cycle, FinalSweep, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance};
 pub use propagator::{Differentiable, Linearization, Output, PendingGradients, Propagator, ResidualForm};
 pub use report::{SolveReport, Stop};
 pub use sequential::sequential;

@@ -116,6 +116,19 @@ pub struct MgritOptions {
     pub tolerance: Option<Tolerance>,
     /// Norm of the residual; `None` saves forming it, and the collective call that it takes.
     pub norm: Option<TemporalNorm>,
+    /// What a NaN or an infinity in a state does.
+    pub on_non_finite: OnNonFinite,
+}
+
+/// What a state that is not finite does to a solve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnNonFinite {
+    /// The rank that finds it returns an error, which ends all ranks.
+    #[default]
+    Fail,
+    /// The report says so ([`crate::SolveReport::not_finite`]), and the ranks go on: for callers that agree on what to do.
+    Report,
 }
 
 impl MgritOptions {
@@ -133,6 +146,7 @@ impl MgritOptions {
             max_iters,
             tolerance: None,
             norm: None,
+            on_non_finite: OnNonFinite::Fail,
         }
     }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use braidnet_comm::{Communicator, Tag, Transfer};
 use braidnet_grid::{Level, Share, Step};
+use tracing::trace_span;
 
 use crate::storage::Rhs;
 use crate::{MgritError, Output, ResidualForm, State, StepError};
@@ -166,7 +167,32 @@ pub(crate) struct Setting<S: State> {
     pub context: <S as Transfer>::Context,
     pub batch: usize,
     pub form: ResidualForm,
+    pub way: Way,
 }
+
+/// What a solver solves for; names its sweeps in a timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// States.
+    Forward,
+    /// The adjoint.
+    Adjoint,
+}
+
+impl Way {
+    /// The span of a sweep over `level`.
+    pub fn span(self, level: usize) -> tracing::Span {
+        match (self, level) {
+            (Self::Forward, 0) => trace_span!(target: TIMELINE, "relax"),
+            (Self::Forward, _) => trace_span!(target: TIMELINE, "coarse solve", level),
+            (Self::Adjoint, 0) => trace_span!(target: TIMELINE, "pullback"),
+            (Self::Adjoint, _) => trace_span!(target: TIMELINE, "coarse pullback", level),
+        }
+    }
+}
+
+/// Spans of this target make up a timeline.
+pub(crate) const TIMELINE: &str = "braidnet::timeline";
 
 impl<S: State> Setting<S> {
     pub fn send(&self, to: usize, tag: Tag, state: S, counters: &mut Counters) -> Result<(), MgritError> {
@@ -191,6 +217,8 @@ pub(crate) struct Sweep<'a, S: State> {
     pub split: Split,
     pub tail: Tail,
     pub u: &'a mut [S],
+    /// The F-points whose states are kept, ascending; `None` for all of them.
+    pub kept: Option<&'a [usize]>,
     pub rhs: &'a Rhs<S>,
     pub scratch: &'a mut Scratch<S>,
     pub counters: &'a mut Counters,
@@ -252,8 +280,12 @@ impl<S: State> Sweep<'_, S> {
         let Some(n_f_steps) = pieces.first().map(Piece::n_f_steps) else { return Ok(()) };
         for s in 0..n_f_steps {
             self.evaluate(pieces, s, &mut states, visitor, Output::Used)?;
+            // The last state of a piece is kept in any case: it may travel, and a NaN would show there.
             for (piece, state) in pieces.iter().zip(&states) {
-                self.u[piece.start + s + 1 - a].clone_from(state);
+                let point = piece.start + s + 1;
+                if s + 1 == n_f_steps || self.keeps(point) {
+                    self.u[point - a].clone_from(state);
+                }
             }
             if !awaited {
                 self.linger(visitor)?;
@@ -267,6 +299,10 @@ impl<S: State> Sweep<'_, S> {
         }
         self.scratch.states = states;
         Ok(())
+    }
+
+    fn keeps(&self, point: usize) -> bool {
+        self.kept.is_none_or(|kept| kept.binary_search(&point).is_ok())
     }
 
     /// Lets the visitor do what nobody waits for.

@@ -2,6 +2,8 @@
 
 use braidnet_comm::{CommError, Communicator, ReduceOp};
 
+use crate::NotFinite;
+
 /// Why a solve stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
@@ -35,6 +37,9 @@ pub struct SolveReport {
     pub seconds: f64,
     /// Part of `seconds` spent waiting for messages.
     pub seconds_waiting: f64,
+    /// The first layer of this rank whose output is not finite; an error instead unless
+    /// [`OnNonFinite::Report`](crate::OnNonFinite::Report) is chosen.
+    pub not_finite: Option<NotFinite>,
 }
 
 impl SolveReport {
@@ -81,6 +86,7 @@ mod tests {
             bytes: 16,
             seconds: 0.0,
             seconds_waiting: 0.0,
+            not_finite: None,
         }
     }
 

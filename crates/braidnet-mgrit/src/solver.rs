@@ -7,11 +7,13 @@ use braidnet_comm::Communicator;
 use braidnet_grid::{Hierarchy, Layout, Level, Partition, Step, TimeGrid};
 
 use crate::cycle::Outcome;
-use crate::finite::check_finite;
+use crate::finite::{NotFinite, find_not_finite};
 use crate::options::MAX_LEVELS;
-use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor};
+use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor, Way};
 use crate::storage::LevelStorage;
-use crate::{Coarsest, FinalSweep, MgritError, MgritOptions, Output, Propagator, SolveReport, State, StepError};
+use crate::{
+    Coarsest, FinalSweep, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State, StepError,
+};
 
 /// Where the iteration starts from.
 pub enum Guess<'a, S> {
@@ -32,6 +34,9 @@ pub struct Mgrit<S: State> {
     pub(crate) levels: Vec<LevelStorage<S>>,
     pub(crate) scratch: Scratch<S>,
     pub(crate) counters: Counters,
+    way: Way,
+    /// F-points of the finest level whose states are kept, ascending; `None` for all.
+    kept: Option<Vec<usize>>,
 }
 
 impl<S: State> Mgrit<S> {
@@ -47,7 +52,7 @@ impl<S: State> Mgrit<S> {
     ) -> Result<Self, MgritError> {
         options.validate()?;
         let hierarchy = Hierarchy::new(grid, &options.coarsening)?;
-        Self::on(hierarchy, partition, options, comm)
+        Self::on(hierarchy, partition, options, comm, Way::Forward)
     }
 
     /// As [`Mgrit::new`], for the adjoint: the same levels walked from the output to the input.
@@ -66,7 +71,7 @@ impl<S: State> Mgrit<S> {
         if let Some(level) = coarsened.iter().find(|l| !l.is_c_point(l.n_steps())) {
             return Err(MgritError::Tail { level: level.index() });
         }
-        Self::on(forward.reversed(), partition, options, comm)
+        Self::on(forward.reversed(), partition, options, comm, Way::Adjoint)
     }
 
     fn on(
@@ -74,6 +79,7 @@ impl<S: State> Mgrit<S> {
         partition: &Partition,
         options: MgritOptions,
         comm: &Communicator,
+        way: Way,
     ) -> Result<Self, MgritError> {
         if hierarchy.n_levels() > MAX_LEVELS {
             let problem =
@@ -87,7 +93,7 @@ impl<S: State> Mgrit<S> {
         let levels = (0..hierarchy.n_levels()).map(|_| LevelStorage::empty()).collect();
         let (scratch, counters) = (Scratch::default(), Counters::default());
         let (hierarchy, layout) = (Arc::new(hierarchy), Arc::new(layout));
-        Ok(Self { hierarchy, layout, comm: comm.clone(), options, levels, scratch, counters })
+        Ok(Self { hierarchy, layout, comm: comm.clone(), options, levels, scratch, counters, way, kept: None })
     }
 
     /// The levels.
@@ -103,6 +109,32 @@ impl<S: State> Mgrit<S> {
     /// The options.
     pub fn options(&self) -> &MgritOptions {
         &self.options
+    }
+
+    /// Keeps, of the F-points of the finest level, the states of `points` alone (and those at the ends of intervals and
+    /// at borders between ranks); the others hold the guess. C-points are always kept. Saves memory where states can
+    /// be had again.
+    pub fn keep_only(&mut self, mut points: Vec<usize>) {
+        points.sort_unstable();
+        self.kept = Some(points);
+    }
+
+    /// Changes what a NaN in a state does.
+    pub fn set_on_non_finite(&mut self, choice: OnNonFinite) {
+        self.options.on_non_finite = choice;
+    }
+
+    /// Whether [`Mgrit::keep_only`] was called.
+    pub(crate) fn keeps_few(&self) -> bool {
+        self.kept.is_some()
+    }
+
+    /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it.
+    pub(crate) fn keeps(&self, point: usize) -> bool {
+        let kept = |points: &Vec<usize>| points.binary_search(&point).is_ok();
+        point == self.layout.share(0).steps.start
+            || self.level(0).is_c_point(point)
+            || self.kept.as_ref().is_none_or(kept)
     }
 
     /// Asks `propagator` about every step that this rank would have it do, so that what cannot be done is known before
@@ -121,7 +153,8 @@ impl<S: State> Mgrit<S> {
         Ok(())
     }
 
-    /// The state at a point of the finest level, if this rank holds it and a solve has been done.
+    /// The state at a point of the finest level, if this rank holds it and a solve has been done; the guess where it is
+    /// not kept ([`Mgrit::keep_only`]).
     pub fn state(&self, point: usize) -> Option<&S> {
         self.levels[0].state(self.layout.share(0), point)
     }
@@ -169,13 +202,27 @@ impl<S: State> Mgrit<S> {
             context: propagator.context(),
             batch: propagator.batch().max(1),
             form: propagator.residual_form(),
+            way: self.way,
         };
         let Outcome { iterations, stop, residuals } = self.iterate(&setting, propagator)?;
         self.sweep(&setting, self.finest_split(), Tail::Include, 0, last)?;
-        check_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0], self.comm.rank())?;
+        let not_finite = find_not_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0]);
+        if let (OnNonFinite::Fail, Some(NotFinite { what, layer })) = (self.options.on_non_finite, not_finite) {
+            return Err(MgritError::NonFinite { what, layer, level: 0, rank: self.comm.rank() });
+        }
         let Counters { evaluations, messages, bytes, waiting } = self.counters.clone();
         let (seconds, seconds_waiting) = (start.elapsed().as_secs_f64(), waiting.as_secs_f64());
-        Ok(SolveReport { iterations, stop, residuals, evaluations, messages, bytes, seconds, seconds_waiting })
+        Ok(SolveReport {
+            iterations,
+            stop,
+            residuals,
+            evaluations,
+            messages,
+            bytes,
+            seconds,
+            seconds_waiting,
+            not_finite,
+        })
     }
 
     /// What the final sweep does at C-points: `otherwise` unless a final C-relaxation is asked for.
@@ -222,6 +269,7 @@ impl<S: State> Mgrit<S> {
         visitor: &mut impl Visitor<S>,
     ) -> Result<(), MgritError> {
         let LevelStorage { u, rhs, .. } = &mut self.levels[level];
+        let _span = setting.way.span(level).entered();
         Sweep {
             setting,
             level: &self.hierarchy.levels()[level],
@@ -229,6 +277,7 @@ impl<S: State> Mgrit<S> {
             split,
             tail,
             u,
+            kept: if level == 0 { self.kept.as_deref() } else { None },
             rhs,
             scratch: &mut self.scratch,
             counters: &mut self.counters,

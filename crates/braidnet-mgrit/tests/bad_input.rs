@@ -107,7 +107,7 @@ fn a_warm_start_needs_a_solve_and_point_0_a_state() {
 
 #[test]
 fn the_adjoint_must_start_where_point_n_is() {
-    let outcome = launch(&Launch { ranks: Some(3) }, |comm| {
+    let outcome = launch(&Launch::ranks(3), |comm| {
         let grid = TimeGrid::uniform(N, 0.0, 1.0).unwrap();
         let mut solver = Mgrit::reversed(&grid, &Partition::even(N, 3).unwrap(), network(), &comm)?;
         let initial = (comm.rank() == 0).then_some(1.0);
@@ -144,7 +144,7 @@ fn forward_and_adjoint_must_own_the_same_layers() {
         let (_, linearized) = forward.solve_linearized(&tunable, Some(1.0), Guess::From(&|_| 0.0))?;
         solve_adjoint(&mut adjoint, &tunable, &forward, linearized, Some(1.0), Guess::From(&|_| 0.0)).map(drop)
     };
-    let outcome = launch(&Launch { ranks: Some(2) }, network_of);
+    let outcome = launch(&Launch::ranks(2), network_of);
     assert_says(&outcome.unwrap_err().to_string(), &["owns layers", "in the adjoint", "use one partition for both"]);
 }
 

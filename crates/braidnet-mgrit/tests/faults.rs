@@ -122,7 +122,7 @@ fn options() -> MgritOptions {
 /// The failure of a launch that must end within seconds.
 fn failure(n: usize, program: impl Fn(Communicator) -> Result<(), MgritError> + Send + Sync + 'static) -> String {
     let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || sender.send(launch(&Launch { ranks: Some(n) }, program)));
+    std::thread::spawn(move || sender.send(launch(&Launch::ranks(n), program)));
     let outcome = receiver.recv_timeout(Duration::from_secs(30)).expect("the ranks hang");
     outcome.expect_err("nobody failed").to_string()
 }
@@ -179,7 +179,7 @@ fn a_failure_of_the_adjoint_names_its_layer() {
 
 /// What every rank finds: the layer, level and rank of its error.
 fn non_finite(n: usize, problem: &Faulty, options: &MgritOptions) -> Vec<Option<(&'static str, usize, usize, usize)>> {
-    let found = launch(&Launch { ranks: Some(n) }, |comm| match solve(&comm, problem, options) {
+    let found = launch(&Launch::ranks(n), |comm| match solve(&comm, problem, options) {
         Ok(()) => Ok(None),
         Err(MgritError::NonFinite { what, layer, level, rank }) => Ok(Some((what, layer, level, rank))),
         Err(other) => Err(other),

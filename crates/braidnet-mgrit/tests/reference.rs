@@ -35,7 +35,7 @@ fn every_recorded_run_agrees_on_1_to_4_ranks() {
     let Some(CaseFile { cases }) = recorded() else { return };
     assert_eq!(cases.len(), 39);
     for n in 1..=4 {
-        let verdicts = launch(&Launch { ranks: Some(n) }, |comm| {
+        let verdicts = launch(&Launch::ranks(n), |comm| {
             cases.iter().map(|case| Comparison::run(case, &comm)).collect::<Result<Vec<_>, _>>()
         });
         for of_rank in verdicts.unwrap() {

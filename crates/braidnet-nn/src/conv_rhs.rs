@@ -42,6 +42,14 @@ impl ConvRhs {
         }
     }
 
+    /// Convolutions, 1 or 2.
+    pub fn n_convs(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Two(_) => 2,
+        }
+    }
+
     fn convs(&self) -> impl Iterator<Item = &Conv2d> {
         let (first, second) = match self {
             Self::One(OneConv { conv }) => (conv, None),

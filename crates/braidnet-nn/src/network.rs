@@ -2,10 +2,10 @@
 
 use braidnet_mgrit::{Differentiable, Linearization, Propagator, State};
 use burn::module::Module;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use crate::autograd::parameter_gradients;
-use crate::{Gradients, OdeNet2d, Parameter, TensorState};
+use crate::{Gradients, NetworkError, OdeNet2d, Parameter, TensorState};
 
 /// Forms the gradients of the opening layer from `dLoss/du_0`.
 pub type OpeningPullback<S> = Box<dyn FnOnce(S) -> Gradients + Send>;
@@ -34,11 +34,17 @@ pub trait Network: Module {
     /// A batch of inputs.
     type Input;
 
+    /// Where tensors live.
+    fn device(&self) -> Device;
+
     /// The layers.
     fn block(&self) -> &Self::Block;
 
     /// A state of zeros for a batch of `batch` samples.
     fn zero_state(&self, batch: usize) -> Self::State;
+
+    /// Estimate of the bytes that the linearisation of one layer keeps for `batch` samples.
+    fn tape_bytes(&self, batch: usize) -> usize;
 
     /// The first state, if the opening layer is here.
     fn open(&self, input: &Self::Input) -> Option<Self::State>;
@@ -58,12 +64,22 @@ pub trait Network: Module {
 
     /// Calls `f` with every parameter, named by global layer.
     fn visit_parameters(&self, f: impl FnMut(Parameter));
+
+    /// Loads every parameter by global name from `source`, which returns shape and values in PyTorch's layout.
+    ///
+    /// # Errors
+    /// [`NetworkError::MissingParameter`], [`NetworkError::WrongShape`].
+    fn load(self, source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError>;
 }
 
 impl Network for OdeNet2d {
     type State = TensorState<4>;
     type Block = crate::OdeBlock<4, crate::ConvRhs>;
     type Input = Tensor<4>;
+
+    fn device(&self) -> Device {
+        self.block.context()
+    }
 
     fn block(&self) -> &Self::Block {
         &self.block
@@ -72,6 +88,13 @@ impl Network for OdeNet2d {
     fn zero_state(&self, batch: usize) -> TensorState<4> {
         let [channels, height, width] = self.state_shape();
         TensorState(Tensor::zeros([batch, channels, height, width], &self.block.context()))
+    }
+
+    /// Input and ReLU mask of every convolution.
+    fn tape_bytes(&self, batch: usize) -> usize {
+        let n = batch * self.state_shape().iter().product::<usize>();
+        let n_convs = self.block.layers().next().map_or(0, |(_, layer)| layer.n_convs());
+        n_convs * n * (size_of::<f32>() + size_of::<bool>())
     }
 
     fn open(&self, input: &Tensor<4>) -> Option<TensorState<4>> {
@@ -116,5 +139,9 @@ impl Network for OdeNet2d {
 
     fn visit_parameters(&self, f: impl FnMut(Parameter)) {
         OdeNet2d::visit_parameters(self, f);
+    }
+
+    fn load(self, source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError> {
+        OdeNet2d::load(self, source)
     }
 }

@@ -1,11 +1,16 @@
 //! What can go wrong in training.
 
+use std::path::PathBuf;
+
+use braidnet_checkpoint::CheckpointError;
 use braidnet_comm::CommError;
 use braidnet_grid::GridError;
 use braidnet_mgrit::MgritError;
+use braidnet_monitor::MonitorError;
 use braidnet_nn::NetworkError;
 
 use crate::ScheduleError;
+use crate::data::LoadError;
 
 /// An error of training.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +45,99 @@ pub enum TrainError {
     LossNotFinite {
         /// The loss.
         loss: f64,
+    },
+    /// The state of an optimizer that burn cannot write or read.
+    #[error("the state of the optimizer cannot be stored or restored: {reason}")]
+    Record {
+        /// burn's reason.
+        reason: String,
+    },
+    /// A checkpoint that cannot be written or read.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A parameter in a checkpoint that the network does not have in this form.
+    #[error("checkpoint {}: {source}", .folder.display())]
+    Restore {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// Which parameter, and why.
+        source: NetworkError,
+    },
+    /// Settings of a run that make no sense; all at once.
+    #[error("invalid training settings: {}", .problems.join("; "))]
+    Config {
+        /// One sentence per problem.
+        problems: Vec<String>,
+    },
+    /// Data that cannot be loaded.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Metrics or a timeline that cannot be written.
+    #[error(transparent)]
+    Monitor(#[from] MonitorError),
+    /// A loss, state or gradient that is not finite.
+    #[error(
+        "step {step}, epoch {epoch}: {what} is not finite; lower the learning rate, check the input, or skip such steps{from}"
+    )]
+    NotFinite {
+        /// The step, from 1.
+        step: u64,
+        /// The epoch, from 0.
+        epoch: u64,
+        /// What, and of which layer.
+        what: String,
+        /// The checkpoint to go back to, if there is one.
+        from: String,
+    },
+    /// No checkpoint where one was asked for.
+    #[error("{} has no checkpoint: give the folder of a checkpoint or of a run's checkpoints", .path.display())]
+    NoCheckpoint {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A new run in the folder of another.
+    #[error("{} has checkpoints already: resume from them, or choose another folder", .path.display())]
+    OutInUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A checkpoint of a run on other data.
+    #[error("checkpoint {}: its {what} is {saved}, this run's is {now}: use the same, so that no sample is seen twice", .folder.display())]
+    OtherRun {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// Of the checkpoint.
+        saved: u64,
+        /// Of this run.
+        now: u64,
+    },
+    /// A folder of the run that cannot be written to.
+    #[error("cannot write {}: {source}: check the path, its permissions and the free space", .path.display())]
+    Folder {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Handlers of signals cannot be set.
+    #[error("cannot watch for signals: {0}")]
+    Signals(std::io::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread that writes checkpoints: {0}")]
+    Thread(std::io::Error),
+    /// The thread that writes checkpoints panicked.
+    #[error("writing a checkpoint panicked; its message is above")]
+    SaverPanicked,
+    /// The ranks did not exchange what they know of a step: a bug, reported instead of a panic.
+    #[error("a step ended without the exchange of its loss")]
+    NoAgreement,
+    /// A learning-rate schedule that burn refuses.
+    #[error("the learning-rate schedule is invalid: {reason}")]
+    LearningRate {
+        /// burn's reason.
+        reason: String,
     },
     /// An optimizer setting that is no usable number.
     #[error("the {what} is {value}: use {remedy}")]

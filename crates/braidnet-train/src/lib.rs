@@ -7,19 +7,34 @@
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
+pub mod data;
 mod error;
 mod gradient_error;
+mod learning_rate;
 mod loss;
 pub mod memory;
 mod model;
+mod norm;
 mod optimizer;
+mod pipeline;
+mod reducer;
 mod schedule;
+mod snapshot;
 mod spread;
+mod step;
+pub mod trainer;
 
+pub use braidnet_mgrit::Activations;
 pub use error::TrainError;
 pub use gradient_error::GradientError;
+pub use learning_rate::{Decay, LearningRate};
 pub use loss::{correct, cross_entropy};
 pub use model::{Backward, Forward, LayerParallel, Loss};
+pub use norm::{clip, gradient_norm};
 pub use optimizer::{Optimizer, OptimizerConfig};
-pub use schedule::{Schedule, ScheduleError, ScheduleKind, SolveConfig};
+pub use reducer::GradientReducer;
+pub use schedule::{MicroBatching, Schedule, ScheduleError, ScheduleKind, SolveConfig};
 pub use spread::spread_within_runs;
+pub use step::{Forwarded, Shard, StepReport, Task};
+pub use trainer::probe::Probe;
+pub use trainer::{Trainer, TrainerConfig};

@@ -1,22 +1,25 @@
 //! A network spread over the layer axis.
 
 use braidnet_comm::Communicator;
-use braidnet_grid::{Partition, TimeGrid};
-use braidnet_mgrit::{Differentiable, Guess, Linearized, Mgrit, MgritOptions, SolveReport, solve_adjoint};
+use braidnet_grid::{Partition, Step, TimeGrid};
+use braidnet_mgrit::{
+    Activations, Differentiable, Guess, LayerGradients, Linearized, Mgrit, MgritOptions, OnNonFinite, SolveReport,
+    State, checkpoints, solve_adjoint_into,
+};
 use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
-use crate::{Schedule, TrainError};
+use crate::{MicroBatching, Schedule, TrainError};
 
 type LinearizedBlock<N> = Linearized<<<N as Network>::Block as Differentiable>::Linearization>;
 
 /// The two solvers of a schedule.
-pub(crate) struct Solvers<N: Network> {
-    pub forward: Mgrit<N::State>,
-    pub adjoint: Mgrit<N::State>,
+pub(crate) struct Solvers<S: State> {
+    pub forward: Mgrit<S>,
+    pub adjoint: Mgrit<S>,
 }
 
-impl<N: Network> Solvers<N> {
+impl<S: State> Solvers<S> {
     pub fn new(
         grid: &TimeGrid,
         partition: &Partition,
@@ -28,6 +31,17 @@ impl<N: Network> Solvers<N> {
             adjoint: Mgrit::reversed(grid, partition, backward, comm)?,
         })
     }
+
+    /// Keeps what `activations` says between the solves, and does at a NaN what `choice` says.
+    pub fn set_up(mut self, activations: Activations, choice: OnNonFinite) -> Self {
+        if activations == Activations::Recompute {
+            self.forward.keep_only(checkpoints(&self.forward, &self.adjoint));
+            self.adjoint.keep_only(Vec::new());
+        }
+        self.forward.set_on_non_finite(choice);
+        self.adjoint.set_on_non_finite(choice);
+        self
+    }
 }
 
 /// A network whose layers are spread over the ranks of a communicator.
@@ -38,9 +52,12 @@ pub struct LayerParallel<N: Network> {
     pub(crate) comm: Communicator,
     pub(crate) partition: Partition,
     pub(crate) grid: TimeGrid,
-    pub(crate) solvers: Solvers<N>,
+    pub(crate) solvers: Solvers<N::State>,
+    pub(crate) activations: Activations,
+    pub(crate) micro_batching: MicroBatching,
+    pub(crate) on_non_finite: OnNonFinite,
     /// Made when the gradient error is first asked for.
-    pub(crate) exact: Option<Solvers<N>>,
+    pub(crate) exact: Option<Solvers<N::State>>,
 }
 
 impl<N: Network> LayerParallel<N> {
@@ -57,11 +74,27 @@ impl<N: Network> LayerParallel<N> {
         comm: &Communicator,
     ) -> Result<Self, TrainError> {
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
-        let solvers = Solvers::new(grid, partition, options, comm)?;
+        let (activations, on_non_finite) = (schedule.activations, OnNonFinite::Fail);
+        let solvers = Solvers::new(grid, partition, options, comm)?.set_up(activations, on_non_finite);
         solvers.forward.check(network.block())?;
         solvers.adjoint.check(network.block())?;
         let (comm, partition, grid) = (comm.clone(), partition.clone(), grid.clone());
-        Ok(Self { network, comm, partition, grid, solvers, exact: None })
+        let micro_batching = schedule.micro_batching;
+        Ok(Self { network, comm, partition, grid, solvers, activations, micro_batching, on_non_finite, exact: None })
+    }
+
+    /// Changes what a state or a loss that is not finite does: by default it is an error of the rank that finds it. With
+    /// [`OnNonFinite::Report`] the ranks go on and the reports say so, for callers that agree on what to do.
+    pub fn set_on_non_finite(&mut self, choice: OnNonFinite) {
+        self.on_non_finite = choice;
+        self.solvers.forward.set_on_non_finite(choice);
+        self.solvers.adjoint.set_on_non_finite(choice);
+    }
+
+    /// This rank's layers as steps of the finest level.
+    pub(crate) fn own_steps(&self) -> Vec<Step> {
+        let finest = self.solvers.forward.hierarchy().finest();
+        self.partition.layers(self.comm.rank()).map(|layer| finest.step(layer)).collect()
     }
 
     /// This rank's part of the network.
@@ -77,6 +110,21 @@ impl<N: Network> LayerParallel<N> {
     /// The communicator of the layer axis.
     pub fn comm(&self) -> &Communicator {
         &self.comm
+    }
+
+    /// Global indices of this rank's layers.
+    pub fn layers(&self) -> std::ops::Range<usize> {
+        self.partition.layers(self.comm.rank())
+    }
+
+    /// Layers of the whole network.
+    pub fn n_layers(&self) -> usize {
+        self.partition.n_layers()
+    }
+
+    /// Where tensors live.
+    pub fn device(&self) -> burn::tensor::Device {
+        self.network.device()
     }
 
     /// Whether this rank has the opening layer and needs the inputs.
@@ -130,10 +178,10 @@ impl<N: Network> LayerParallel<N> {
     /// As [`Mgrit::solve`].
     pub fn forward(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Forward<'_, N>, TrainError> {
         let opened = self.first_state(batch, input, |network, input| network.open_recorded(input))?;
-        forward(&self.network, &mut self.solvers, batch, opened)
+        forward(&self.network, &mut self.solvers, batch, opened, self.on_non_finite)
     }
 
-    fn first_state<T>(
+    pub(crate) fn first_state<T>(
         &self,
         batch: usize,
         input: Option<&N::Input>,
@@ -158,14 +206,15 @@ impl<N: Network> LayerParallel<N> {
         let opened = self.first_state(batch, input, |network, input| network.open_recorded(input))?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward(&self.network, solvers, batch, opened)
+        forward(&self.network, solvers, batch, opened, OnNonFinite::Fail)
     }
 
     /// Makes the exact solvers, unless they exist.
     fn make_exact(&mut self) -> Result<(), TrainError> {
         if self.exact.is_none() {
             let options = [MgritOptions::sequential(), MgritOptions::sequential()];
-            self.exact = Some(Solvers::new(&self.grid, &self.partition, options, &self.comm)?);
+            let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
+            self.exact = Some(solvers.set_up(self.activations, OnNonFinite::Fail));
         }
         Ok(())
     }
@@ -173,7 +222,7 @@ impl<N: Network> LayerParallel<N> {
 
 fn evaluate<N: Network>(
     network: &N,
-    solvers: &mut Solvers<N>,
+    solvers: &mut Solvers<N::State>,
     batch: usize,
     first: Option<N::State>,
 ) -> Result<Option<Tensor<2>>, TrainError> {
@@ -184,24 +233,26 @@ fn evaluate<N: Network>(
 
 fn forward<'a, N: Network>(
     network: &'a N,
-    solvers: &'a mut Solvers<N>,
+    solvers: &'a mut Solvers<N::State>,
     batch: usize,
     opened: Option<(N::State, OpeningPullback<N::State>)>,
+    on_non_finite: OnNonFinite,
 ) -> Result<Forward<'a, N>, TrainError> {
     let (first, opening) = opened.unzip();
     let zero = network.zero_state(batch);
     let guess = |_| zero.clone();
     let (report, linearized) = solvers.forward.solve_linearized(network.block(), first, Guess::From(&guess))?;
-    Ok(Forward { network, solvers, zero, opening, linearized, report })
+    Ok(Forward { network, solvers, zero, opening, linearized, on_non_finite, report })
 }
 
 /// A batch whose states are known.
 pub struct Forward<'a, N: Network> {
     network: &'a N,
-    solvers: &'a mut Solvers<N>,
+    solvers: &'a mut Solvers<N::State>,
     zero: N::State,
     opening: Option<OpeningPullback<N::State>>,
     linearized: LinearizedBlock<N>,
+    on_non_finite: OnNonFinite,
     /// How the forward solve went.
     pub report: SolveReport,
 }
@@ -211,11 +262,13 @@ impl<'a, N: Network> Forward<'a, N> {
     /// and `loss` is not called.
     ///
     /// # Errors
-    /// [`TrainError::LossNotFinite`].
+    /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`]).
     pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
         let closed = self.solvers.forward.last_state().and_then(|u| self.network.close_recorded(u, loss));
         match &closed {
-            Some(Closed { loss, .. }) if !loss.is_finite() => Err(TrainError::LossNotFinite { loss: *loss }),
+            Some(Closed { loss, .. }) if !loss.is_finite() && self.on_non_finite == OnNonFinite::Fail => {
+                Err(TrainError::LossNotFinite { loss: *loss })
+            }
             _ => Ok(Loss { forward: self, closed }),
         }
     }
@@ -246,20 +299,51 @@ impl<N: Network> Loss<'_, N> {
     /// # Communication
     /// As [`Mgrit::solve`].
     pub fn backward(self) -> Result<Backward, TrainError> {
-        let Forward { network, solvers, zero, opening, linearized, report: forward } = self.forward;
-        let (loss, lambda, mut gradients) = match self.closed {
-            Some(closed) => (Some(closed.loss), Some(closed.lambda), closed.gradients),
-            None => (None, None, Gradients::new()),
+        let loss = self.value();
+        let mut gradients = Gradients::new();
+        let (forward, backward) = self.backward_into(|more| {
+            gradients.extend(more);
+            Ok(())
+        })?;
+        Ok(Backward { loss, gradients, forward, backward })
+    }
+
+    /// As [`Loss::backward`], and hands gradients to `sink` as soon as they are formed: closing layer, layers in the order
+    /// of the sweep, opening layer. Returns the reports of the forward and the backward solve.
+    ///
+    /// # Errors
+    /// A failed solve, or what `sink` returns.
+    ///
+    /// # Communication
+    /// As [`Mgrit::solve`].
+    pub fn backward_into(
+        self,
+        mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
+    ) -> Result<(SolveReport, SolveReport), TrainError> {
+        let Forward { network, solvers, zero, opening, linearized, report: forward, .. } = self.forward;
+        let lambda = match self.closed {
+            Some(closed) => {
+                sink(closed.gradients)?;
+                Some(closed.lambda)
+            }
+            None => None,
         };
         let guess = |_| zero.clone();
         let Solvers { forward: states, adjoint } = solvers;
         let guess = Guess::From(&guess);
-        let (backward, layers) = solve_adjoint(adjoint, network.block(), states, linearized, lambda, guess)?;
-        gradients.extend(layers.into_iter().flat_map(|layer| layer.gradients));
+        // The solver's sink cannot fail; the first error waits for the end of the sweep.
+        let mut sunk = Ok(());
+        let sink_layer = |layer: LayerGradients<Gradients>| {
+            if sunk.is_ok() {
+                sunk = sink(layer.gradients);
+            }
+        };
+        let backward = solve_adjoint_into(adjoint, network.block(), states, linearized, lambda, guess, sink_layer)?;
+        sunk?;
         if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
-            gradients.extend(pullback(lambda.clone()));
+            sink(pullback(lambda.clone()))?;
         }
-        Ok(Backward { loss, gradients, forward, backward })
+        Ok((forward, backward))
     }
 }
 

@@ -6,7 +6,7 @@ use braidnet_nn::{Gradients, Network};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::{LayerParallel, TrainError};
@@ -27,6 +27,12 @@ pub enum OptimizerConfig {
         /// The decay.
         weight_decay: f64,
     },
+}
+
+/// What an optimizer keeps, named `{parameter id}.{field}`.
+pub(crate) struct OptimizerState {
+    pub tensors: Vec<(String, TensorData)>,
+    pub scalars: Vec<(String, burn_pack::Scalar)>,
 }
 
 /// An optimizer of one rank's layers.
@@ -61,6 +67,47 @@ impl Optimizer {
             }
         };
         Ok(Self { learning_rate, inner })
+    }
+
+    /// Changes the learning rate of the steps to come.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
+    }
+
+    /// What the optimizer keeps per parameter.
+    ///
+    /// # Errors
+    /// [`TrainError::Record`] if burn cannot write it.
+    pub(crate) fn state(&self) -> Result<OptimizerState, TrainError> {
+        let failed = |reason: &dyn std::fmt::Display| TrainError::Record { reason: reason.to_string() };
+        // burn gives its record away as bytes only.
+        let bytes = self.inner.into_bytes().map_err(|e| failed(&e))?;
+        let reader = burn_pack::Reader::from_bytes(bytes).map_err(|e| failed(&e))?;
+        let scalars = reader.scalars().iter().map(|(name, value)| (name.clone(), *value)).collect();
+        let tensors = reader.into_tensors().map_err(|e| failed(&e))?;
+        let tensors = tensors.into_iter().map(|tensor| {
+            let (name, dtype, shape, _, bytes) = tensor.into_parts().map_err(|e| failed(&e))?;
+            Ok((name, TensorData::from_bytes(bytes, shape, dtype)))
+        });
+        Ok(OptimizerState { tensors: tensors.collect::<Result<_, TrainError>>()?, scalars })
+    }
+
+    /// Goes on from what was kept.
+    ///
+    /// # Errors
+    /// [`TrainError::Record`] if burn cannot read it.
+    pub(crate) fn load_state(&mut self, state: OptimizerState) -> Result<(), TrainError> {
+        let failed = |reason: &dyn std::fmt::Display| TrainError::Record { reason: reason.to_string() };
+        let tensors = state.tensors.into_iter().map(|(name, data)| {
+            let id = name.split('.').next().and_then(|id| id.parse().ok());
+            let (bytes, shape, dtype) = data.into_parts();
+            burn_pack::Tensor::new(name, dtype, shape, id, bytes)
+        });
+        let writer = burn_pack::Writer::new(tensors.collect());
+        let writer = state.scalars.iter().fold(writer, |writer, (name, value)| writer.with_scalar(name, *value));
+        let bytes = writer.into_bytes().map_err(|e| failed(&e))?;
+        self.inner = self.inner.clone().from_bytes(bytes).map_err(|e| failed(&e))?;
+        Ok(())
     }
 
     /// Updates this rank's parameters of `model`.

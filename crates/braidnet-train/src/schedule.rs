@@ -1,10 +1,12 @@
 //! How the forward and the backward solve of a training step are done.
 
-use braidnet_grid::{Coarsening, LastInterval};
-use braidnet_mgrit::{MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use braidnet_grid::{Coarsening, Hierarchy, LastInterval, TimeGrid};
+use braidnet_mgrit::{Activations, MgritOptions, Relaxation, TemporalNorm, Tolerance};
 use serde::{Deserialize, Serialize};
 
-/// The three ways of a training step.
+use crate::TrainError;
+
+/// The ways of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleKind {
@@ -14,6 +16,19 @@ pub enum ScheduleKind {
     LayerParallel,
     /// Layer by layer forward, MGRIT backward: exact states, inexact gradients.
     Mixed,
+    /// Layer by layer both ways, with several micro-batches on their way at once; exact.
+    Pipeline,
+}
+
+/// How the micro-batches of a training step go through the ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MicroBatching {
+    /// One after the other, each solved by all ranks together.
+    #[default]
+    InTurn,
+    /// Each rank at another one: one forward, one backward (1F1B).
+    Pipelined,
 }
 
 /// One MGRIT solve of a network.
@@ -125,6 +140,12 @@ pub struct Schedule {
     pub forward: SolveConfig,
     /// Solve for the adjoint.
     pub backward: SolveConfig,
+    /// What is kept between the two.
+    #[serde(default)]
+    pub activations: Activations,
+    /// The way of micro-batches.
+    #[serde(default)]
+    pub micro_batching: MicroBatching,
 }
 
 impl Schedule {
@@ -132,27 +153,52 @@ impl Schedule {
     pub fn new(kind: ScheduleKind, forward: SolveConfig, backward: SolveConfig) -> Self {
         match kind {
             ScheduleKind::Sequential => Self::sequential(),
-            ScheduleKind::LayerParallel => Self { forward, backward },
-            ScheduleKind::Mixed => Self { forward: SolveConfig::sequential(), backward },
+            ScheduleKind::LayerParallel => Self { forward, backward, ..Self::sequential() },
+            ScheduleKind::Mixed => Self { backward, ..Self::sequential() },
+            ScheduleKind::Pipeline => Self { micro_batching: MicroBatching::Pipelined, ..Self::sequential() },
         }
     }
 
     /// Layer by layer, both ways.
     pub fn sequential() -> Self {
-        Self { forward: SolveConfig::sequential(), backward: SolveConfig::sequential() }
+        let [forward, backward] = [SolveConfig::sequential(), SolveConfig::sequential()];
+        Self { forward, backward, activations: Activations::Store, micro_batching: MicroBatching::InTurn }
+    }
+
+    /// Length in layers of the longest coarse step of either solve: the natural period of
+    /// [`DepthInit::Piecewise`](braidnet_nn::DepthInit::Piecewise).
+    ///
+    /// # Errors
+    /// An invalid solve.
+    pub fn longest_run(&self, grid: &TimeGrid) -> Result<usize, TrainError> {
+        let mut longest = 1;
+        for options in [self.forward.options("forward")?, self.backward.options("backward")?] {
+            longest = longest.max(Hierarchy::new(grid, &options.coarsening)?.longest_run());
+        }
+        Ok(longest)
+    }
+
+    /// Whether states and gradients are those of the plain loop.
+    pub fn is_exact(&self) -> bool {
+        self.forward.max_levels == 1 && self.backward.max_levels == 1
     }
 
     /// The same MGRIT solve both ways.
     pub fn layer_parallel(solve: SolveConfig) -> Self {
-        Self { forward: solve.clone(), backward: solve }
+        Self { forward: solve.clone(), backward: solve, ..Self::sequential() }
     }
 }
 
 impl std::fmt::Display for Schedule {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.forward == self.backward {
-            true => write!(f, "{}", self.forward),
-            false => write!(f, "forward: {}; backward: {}", self.forward, self.backward),
+        match (self.micro_batching, self.forward == self.backward) {
+            (MicroBatching::Pipelined, _) => write!(f, "pipeline, one forward one backward")?,
+            (MicroBatching::InTurn, true) => write!(f, "{}", self.forward)?,
+            (MicroBatching::InTurn, false) => write!(f, "forward: {}; backward: {}", self.forward, self.backward)?,
+        }
+        match self.activations {
+            Activations::Store => Ok(()),
+            Activations::Recompute => write!(f, "; activations recomputed"),
         }
     }
 }

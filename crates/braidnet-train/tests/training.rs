@@ -58,7 +58,7 @@ fn settings_that_cannot_be_are_refused() {
 
 #[test]
 fn more_ranks_than_layers_is_refused() {
-    let run = launch(&Launch { ranks: Some(5) }, |world| {
+    let run = launch(&Launch::ranks(5), |world| {
         model(&config(4), &Schedule::sequential(), &world).map(|_| ()).map_err(|e| e.to_string())
     });
     let expected = GridError::MoreRanksThanLayers { n_ranks: 5, n_layers: 4 };
@@ -68,7 +68,7 @@ fn more_ranks_than_layers_is_refused() {
 #[test]
 fn a_nan_on_any_rank_names_layer_and_rank_and_hangs_nobody() {
     for ranks in 1..=3 {
-        let run = launch(&Launch { ranks: Some(ranks) }, |world| -> Result<(), TrainError> {
+        let run = launch(&Launch::ranks(ranks), |world| -> Result<(), TrainError> {
             let mut model = model(&config(6), &Schedule::layer_parallel(SolveConfig::new(2)), &world)?;
             let (input, target) = batch(0);
             model.forward(BATCH, Some(&(input * f64::INFINITY)))?.loss(loss(target))?.backward()?;
@@ -83,10 +83,8 @@ fn a_nan_on_any_rank_names_layer_and_rank_and_hangs_nobody() {
 fn a_coarse_operator_that_the_partition_rules_out_is_refused_before_training() {
     let config = braidnet_nn::OdeNet2dConfig { coarse: CoarseOperator::Sum, ..config(8) };
     let schedule = Schedule::layer_parallel(SolveConfig::new(4));
-    let on = |ranks| {
-        launch(&Launch { ranks: Some(ranks) }, |world| {
-            model(&config, &schedule, &world).map(|_| ()).map_err(|e| e.to_string())
-        })
+    let on = |ranks: usize| {
+        launch(&Launch::ranks(ranks), |world| model(&config, &schedule, &world).map(|_| ()).map_err(|e| e.to_string()))
     };
     assert!(on(2).is_ok());
     let message = on(3).unwrap_err().to_string();

@@ -3,7 +3,7 @@
 use braidnet::prelude::*;
 
 fn main() -> Result<(), LaunchError> {
-    let losses = launch(&Launch { ranks: Some(2) }, |world| -> Result<Option<f64>, TrainError> {
+    let losses = launch(&Launch::ranks(2), |world| -> Result<Option<f64>, TrainError> {
         let (device, cfactor) = (Device::flex(), 4);
         let config = OdeNet2dConfig::new(8, 2);
         let grid = config.grid()?;

@@ -97,7 +97,7 @@ fn compare_all() -> anyhow::Result<ExitCode> {
     }
     let most = options.ranks.iter().copied().max().unwrap_or(1);
     ensure!(!options.ranks.contains(&0), "0 ranks: every rank count must be at least 1");
-    let failures = launch(&Launch { ranks: mpi_world_size().or(Some(most)) }, |world| {
+    let failures = launch(&Launch::ranks(mpi_world_size().or(Some(most))), |world| {
         run(&world, &built, &options).map_err(|error| format!("{error:#}"))
     })?;
     Ok(match (failures.into_iter().max().unwrap_or(0), not_built.is_empty()) {

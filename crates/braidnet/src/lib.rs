@@ -8,29 +8,34 @@
 #![doc = include_str!("../examples/loop.rs")]
 //! ```
 
+pub mod config;
 pub mod options;
 
+pub use braidnet_checkpoint as checkpoint;
 pub use braidnet_comm as comm;
 pub use braidnet_data as data;
 pub use braidnet_grid as grid;
 pub use braidnet_mgrit as mgrit;
+pub use braidnet_monitor as monitor;
 pub use braidnet_nn as nn;
 pub use braidnet_train as train;
 pub use burn;
 
 /// Everything a training program needs.
 pub mod prelude {
-    pub use braidnet_comm::{Communicator, Launch, LaunchError, ReduceOp, launch};
+    pub use braidnet_comm::{Communicator, Degree, Launch, LaunchError, Mesh, MeshConfig, ReduceOp, launch};
     pub use braidnet_data::digits::DigitsConfig;
     pub use braidnet_data::{ImageSet, Split, mnist, sampler};
     pub use braidnet_grid::{Coarsening, Partition, TimeGrid};
     pub use braidnet_mgrit::{MgritOptions, Relaxation, SolveReport, Tolerance};
     pub use braidnet_nn::{CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OpeningKind};
+    pub use braidnet_train::data::{Feed, Images, InMemory, Labels, Stream};
+    pub use braidnet_train::trainer::{End, Outcome, Plan, Samples, Trainer, TrainerConfig};
     pub use braidnet_train::{
-        Backward, GradientError, LayerParallel, Optimizer, OptimizerConfig, Schedule, ScheduleKind, SolveConfig,
-        TrainError, correct, cross_entropy,
+        Activations, Backward, GradientError, GradientReducer, LayerParallel, LearningRate, Optimizer, OptimizerConfig,
+        Schedule, ScheduleKind, SolveConfig, Task, TrainError, correct, cross_entropy,
     };
     pub use burn::tensor::{Device, Int, Tensor, TensorData};
 
-    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs};
+    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs};
 }

@@ -4,15 +4,33 @@ mod run;
 mod threads;
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use crate::{CommError, Communicator, mpi_world_size, under_mpi};
 
-/// How many ranks to start.
+/// How many ranks to start, and how long they wait for each other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Launch {
     /// `None`: one thread, or under `mpirun` as many as it started.
     pub ranks: Option<usize>,
+    /// A wait for one message that lasts longer ends the job. `None`: half an hour.
+    pub patience: Option<Duration>,
 }
+
+impl Launch {
+    /// This many ranks, `None` as in [`ranks`](Self::ranks), with the patience that is usual.
+    pub fn ranks(ranks: impl Into<Option<usize>>) -> Self {
+        Self { ranks: ranks.into(), patience: None }
+    }
+
+    /// The same ranks with another patience.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..self }
+    }
+}
+
+/// The patience of a launch that names none.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
 /// Why a launch failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +64,9 @@ pub enum LaunchError {
 /// started, if MPI was started before in this process, or if this build has no MPI but `mpirun` started several
 /// processes.
 ///
+/// Threads that have not returned 10 seconds after the first failure cannot be ended one by one: `rank r: reason` then
+/// goes to stderr, and the whole process ends with exit code 1.
+///
 /// # Communication
 /// Under MPI, collective over all processes at its start and end.
 pub fn launch<T, E, F>(launch: &Launch, program: F) -> Result<Vec<T>, LaunchError>
@@ -57,13 +78,14 @@ where
     if launch.ranks == Some(0) {
         return Err(LaunchError::NoRanks);
     }
+    let patience = launch.patience.unwrap_or(PATIENCE);
     #[cfg(feature = "mpi")]
     if under_mpi() {
-        return crate::mpi::launch(launch.ranks, &program).map(|result| vec![result]);
+        return crate::mpi::launch(launch.ranks, patience, &program).map(|result| vec![result]);
     }
     match mpi_world_size() {
         Some(ranks) if under_mpi() && ranks > 1 => Err(CommError::MpiNotBuilt { ranks }.into()),
-        _ => threads::launch(launch.ranks.unwrap_or(1), &program),
+        _ => threads::launch(launch.ranks.unwrap_or(1), patience, &program),
     }
 }
 

@@ -14,12 +14,10 @@ pub(crate) fn run_rank<T, E: Display>(
     world: Communicator,
     program: &impl Fn(Communicator) -> Result<T, E>,
 ) -> Result<T, String> {
+    crate::set_thread_rank(world.rank());
     // Nothing that the program may have left half changed is looked at after a panic.
-    match catch_unwind(AssertUnwindSafe(|| program(world))) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(panic) => Err(format!("panicked: {}", message(&*panic))),
-    }
+    let result = catch_unwind(AssertUnwindSafe(|| program(world).map_err(|error| error.to_string())));
+    result.unwrap_or_else(|panic| Err(format!("panicked: {}", message(&*panic))))
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

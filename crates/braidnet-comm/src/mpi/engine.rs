@@ -21,8 +21,7 @@ const SPARE_FROM: usize = 16 << 10;
 pub(crate) struct Engine {
     lines: Lines,
     incoming: HashMap<Channel, Incoming>,
-    /// The capacity of every channel sent on.
-    capacities: HashMap<Channel, usize>,
+    outgoing: HashMap<Channel, Outgoing>,
     sending: Vec<Pending>,
 }
 
@@ -30,6 +29,12 @@ pub(crate) struct Engine {
 struct Lines {
     raw: RawWorld,
     spare: Vec<Vec<u8>>,
+}
+
+/// A channel sent on.
+struct Outgoing {
+    capacity: usize,
+    n_sent: u64,
 }
 
 struct Incoming {
@@ -42,7 +47,7 @@ struct Incoming {
 impl Engine {
     pub fn new(raw: RawWorld) -> Self {
         let lines = Lines { raw, spare: Vec::new() };
-        Self { lines, incoming: HashMap::new(), capacities: HashMap::new(), sending: Vec::new() }
+        Self { lines, incoming: HashMap::new(), outgoing: HashMap::new(), sending: Vec::new() }
     }
 
     pub fn raw(&self) -> &RawWorld {
@@ -69,16 +74,17 @@ impl Engine {
         self.progress_all()
     }
 
-    /// Announces a message that does not fit its channel.
+    /// Counts a message, and announces it if it does not fit its channel.
     fn reserve(&mut self, channel: Channel, n_bytes: usize) -> Result<(), CommError> {
         if n_bytes > LIMIT {
             return Err(CommError::TooLarge { n_bytes, limit: LIMIT });
         }
-        let capacity = self.capacities.entry(channel).or_insert(FIRST_CAPACITY);
-        if n_bytes > *capacity {
-            *capacity = grown(n_bytes);
+        let outgoing = self.outgoing.entry(channel).or_insert(Outgoing { capacity: FIRST_CAPACITY, n_sent: 0 });
+        outgoing.n_sent += 1;
+        if n_bytes > outgoing.capacity {
+            outgoing.capacity = grown(n_bytes);
             let mut announcement = Vec::with_capacity(N_HEADER);
-            Header::Grow { capacity: *capacity }.pack(&mut announcement);
+            Header::Grow { capacity: outgoing.capacity }.pack(&mut announcement);
             self.sending.push(self.lines.raw.isend(channel.peer, tag(channel), announcement)?);
         }
         Ok(())
@@ -105,6 +111,11 @@ impl Engine {
     pub fn has(&mut self, channel: Channel, ticket: u64) -> Result<bool, CommError> {
         self.progress(channel)?;
         Ok(self.incoming.get(&channel).is_some_and(|incoming| incoming.queue.has(ticket)))
+    }
+
+    /// How many messages were sent on a channel.
+    pub fn n_sent(&self, channel: Channel) -> u64 {
+        self.outgoing.get(&channel).map_or(0, |outgoing| outgoing.n_sent)
     }
 
     /// Gives a ticket up. Its receive stays posted: the message must still leave the channel.
@@ -145,7 +156,7 @@ impl Engine {
 
     /// Throws away what comes; whether all sends are done.
     pub fn drain(&mut self) -> Result<bool, CommError> {
-        while self.lines.raw.discard_unmatched()? {}
+        while self.lines.raw.receive_unmatched()?.is_some() {}
         self.progress_all()?;
         Ok(self.sending.is_empty())
     }

@@ -3,9 +3,12 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use ::mpi::Threading;
 
+use super::process::Process;
+use super::pulse::Pulse;
 use super::raw::RawWorld;
 use super::transport::MpiTransport;
 use crate::launch::{STACK, run_rank};
@@ -13,7 +16,7 @@ use crate::transport::Transport;
 use crate::{CommError, Communicator, LaunchError};
 
 /// Starts MPI, runs the program as this process's rank, and ends MPI.
-pub(crate) fn launch<T, E, F>(asked: Option<usize>, program: &F) -> Result<T, LaunchError>
+pub(crate) fn launch<T, E, F>(asked: Option<usize>, patience: Duration, program: &F) -> Result<T, LaunchError>
 where
     T: Send,
     E: Display,
@@ -31,9 +34,15 @@ where
     if let Some(asked) = asked.filter(|&asked| asked != started) {
         return Err(CommError::WrongWorldSize { asked, started }.into());
     }
-    let transport = Arc::new(MpiTransport::new(raw));
+    let transport = Arc::new(MpiTransport::new(Process::new(raw, RawWorld::new(&universe)?), patience));
+    let pulse = Pulse::start(&transport, rank, started);
     let world = Communicator::new(transport.clone(), 0, (0..started).collect(), rank);
-    let result = on_thread(rank, || run_rank(world, program)).and_then(|value| {
+    let result = pulse.map_err(|error| format!("its second thread could not be started: {error}")).and_then(|pulse| {
+        let value = on_thread(rank, || run_rank(world, program))?;
+        transport.wait_for_all().map_err(|error| error.to_string())?;
+        if let Some(pulse) = pulse {
+            pulse.stop();
+        }
         transport.finish().map_err(|error| error.to_string())?;
         Ok(value)
     });

@@ -1,9 +1,14 @@
 //! Ranks as processes of an MPI job.
 
+mod backoff;
 mod engine;
 mod launch;
+mod note;
+mod process;
+mod pulse;
 mod raw;
 mod transport;
+mod watchdog;
 mod wire;
 
 pub(crate) use launch::launch;

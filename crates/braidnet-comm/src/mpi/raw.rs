@@ -71,17 +71,18 @@ impl RawWorld {
         start("MPI_Ibarrier", Vec::new(), |request| unsafe { ffi::MPI_Ibarrier(self.comm, request) })
     }
 
-    /// Receives and throws away one message that no posted receive matches; whether there was one.
-    pub fn discard_unmatched(&self) -> Result<bool, CommError> {
+    /// Receives one message that no posted receive matches, if there is one: its sender and its bytes.
+    pub fn receive_unmatched(&self) -> Result<Option<(usize, Vec<u8>)>, CommError> {
         let (mut found, mut n_bytes) = (0, 0);
         let mut status = MaybeUninit::<ffi::MPI_Status>::uninit();
         // SAFETY: all pointers are to live variables; the status is read only if a message was found, and then it was
-        // written. The buffer is as large as the message, which no other thread can take meanwhile.
+        // written. The buffer is as large as the message, which no other thread can take meanwhile, and its length is set
+        // once MPI has written it.
         unsafe {
             let (source, tag) = (ffi::RSMPI_ANY_SOURCE, ffi::RSMPI_ANY_TAG);
             check("MPI_Iprobe", ffi::MPI_Iprobe(source, tag, self.comm, &mut found, status.as_mut_ptr()))?;
             if found == 0 {
-                return Ok(false);
+                return Ok(None);
             }
             check("MPI_Get_count", ffi::MPI_Get_count(status.as_ptr(), ffi::RSMPI_UINT8_T, &mut n_bytes))?;
             let status = status.assume_init();
@@ -89,8 +90,9 @@ impl RawWorld {
             let data = buffer.as_mut_ptr().cast::<c_void>();
             let (source, tag, ignore) = (status.MPI_SOURCE, status.MPI_TAG, ffi::RSMPI_STATUS_IGNORE);
             check("MPI_Recv", ffi::MPI_Recv(data, n_bytes, ffi::RSMPI_UINT8_T, source, tag, self.comm, ignore))?;
+            buffer.set_len(n_bytes as usize);
+            Ok(Some((status.MPI_SOURCE as usize, buffer)))
         }
-        Ok(true)
     }
 
     /// Ends all processes of the job with exit code 1.

@@ -1,13 +1,13 @@
 //! The transport over MPI: one engine under a mutex, and waits that poll it.
 
-use std::hint;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+use std::{process, thread};
 
-use super::engine::Engine;
-use super::raw::RawWorld;
+use super::backoff::Backoff;
+use super::process::Process;
+use super::raw::Pending;
 use super::wire::{Header, N_HEADER};
 use crate::CommError;
 use crate::transport::{Channel, Delivery, Parcel, Transport};
@@ -15,67 +15,83 @@ use crate::transport::{Channel, Delivery, Parcel, Transport};
 /// This process's end of all channels.
 pub(crate) struct MpiTransport {
     /// `None` after the launch.
-    engine: Mutex<Option<Engine>>,
+    process: Mutex<Option<Process>>,
     rank: usize,
     next_context: AtomicU64,
     n_contexts: u64,
+    patience: Duration,
 }
 
+/// After this long in a wait the pulse asks whether the sender has ended.
+const ASKING: Duration = Duration::from_millis(500);
+
+/// How long an abort waits for the mutex; a thread that holds it for longer is stuck in MPI.
+const STUCK: Duration = Duration::from_secs(2);
+
 impl MpiTransport {
-    pub fn new(raw: RawWorld) -> Self {
-        let rank = raw.rank;
-        let engine = Engine::new(raw);
-        let n_contexts = engine.n_contexts();
-        Self { engine: Mutex::new(Some(engine)), rank, next_context: AtomicU64::new(1), n_contexts }
+    pub fn new(process: Process, patience: Duration) -> Self {
+        let (rank, n_contexts) = (process.engine.raw().rank, process.engine.n_contexts());
+        Self { process: Mutex::new(Some(process)), rank, next_context: AtomicU64::new(1), n_contexts, patience }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Engine>> {
-        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Process>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<R>(&self, action: impl FnOnce(&mut Engine) -> Result<R, CommError>) -> Result<R, CommError> {
+    pub fn with<R>(&self, action: impl FnOnce(&mut Process) -> Result<R, CommError>) -> Result<R, CommError> {
         self.lock().as_mut().map_or(Err(CommError::LaunchEnded), action)
     }
 
-    /// Waits for all ranks, completes what is still being sent, throws away what nobody received, and lets go of MPI.
-    /// Collective.
+    /// Waits until all programs have returned; meanwhile completes what is still being sent, and throws away what
+    /// nobody received. Collective.
+    pub fn wait_for_all(&self) -> Result<(), CommError> {
+        self.with(|process| {
+            process.has_ended = true;
+            process.engine.withdraw()
+        })?;
+        self.drain(|process| process.engine.drain(), |process| process.engine.raw().ibarrier())
+    }
+
+    /// Throws away what notes are left, and lets go of MPI. Collective, after [`wait_for_all`](Self::wait_for_all).
     pub fn finish(&self) -> Result<(), CommError> {
-        self.with(Engine::withdraw)?;
+        self.drain(|process| process.notes.drain(), |process| process.notes.raw().ibarrier())?;
+        let Some(Process { engine, notes, .. }) = self.lock().take() else { return Ok(()) };
+        engine.free()?;
+        notes.free()
+    }
+
+    /// A barrier that a rank enters when its sends are done, so none is left in the world when it opens.
+    fn drain(
+        &self,
+        all_sent: impl Fn(&mut Process) -> Result<bool, CommError>,
+        enter: impl Fn(&mut Process) -> Result<Pending, CommError>,
+    ) -> Result<(), CommError> {
         let mut barrier = None;
-        let mut patience = Patience::default();
+        let mut backoff = Backoff::default();
         loop {
-            // A rank enters the barrier when its sends are done, so none is left in the world when it opens.
-            let all_sent = self.with(Engine::drain)?;
-            if all_sent && barrier.is_none() {
-                barrier = Some(self.with(|engine| engine.raw().ibarrier())?);
+            if self.with(&all_sent)? && barrier.is_none() {
+                barrier = Some(self.with(&enter)?);
             }
             if let Some(barrier) = &mut barrier
                 && self.with(|_| barrier.test())?
             {
-                break;
+                return Ok(());
             }
-            patience.pause();
+            backoff.pause();
         }
-        self.lock().take().map_or(Ok(()), Engine::free)
-    }
-}
-
-impl Transport for MpiTransport {
-    fn send(&self, channel: Channel, parcel: Box<dyn Parcel>) -> Result<(), CommError> {
-        self.with(|engine| engine.send(channel, &*parcel))
     }
 
-    fn post(&self, channel: Channel) -> Result<u64, CommError> {
-        self.with(|engine| engine.post(channel))
-    }
-
-    fn take(&self, channel: Channel, ticket: u64) -> Result<Delivery, CommError> {
-        let mut patience = Patience::default();
+    /// [`take`](Transport::take), which marks the channel once the wait is long, and leaves the mark.
+    fn take_from(&self, channel: Channel, ticket: u64, is_marked: &mut bool) -> Result<Delivery, CommError> {
+        let mut backoff = Backoff::default();
         loop {
-            let everything = patience.n_pauses % 16 == 0;
-            let message = self.with(|engine| match engine.take(channel, ticket)? {
+            let everything = backoff.n_pauses.is_multiple_of(16);
+            let message = self.with(|process| match process.engine.take(channel, ticket)? {
+                None if process.ended.get(&channel).is_some_and(|&n_sent| ticket >= n_sent) => {
+                    Err(CommError::PeerEnded { rank: channel.peer })
+                }
                 // Other channels get their turn now and then; the one waited for comes first.
-                None if everything => engine.progress_all().map(|()| None),
+                None if everything => process.engine.progress_all().map(|()| None),
                 message => Ok(message),
             })?;
             if let Some(buffer) = message {
@@ -83,32 +99,71 @@ impl Transport for MpiTransport {
                 let Header::Data { fingerprint, .. } = Header::unpack(&buffer)? else { continue };
                 return Ok(Delivery::Bytes { buffer, payload_at: N_HEADER, fingerprint });
             }
-            patience.pause();
+            let waited = backoff.pause();
+            if waited >= ASKING && !*is_marked {
+                *is_marked = true;
+                self.with(|process| Ok(process.waits.insert(channel)))?;
+            }
+            if waited >= self.patience {
+                let error = CommError::NoAnswer { rank: channel.peer, patience: self.patience };
+                return Err(self.abort(&error.to_string()));
+            }
         }
+    }
+}
+
+impl Transport for MpiTransport {
+    fn send(&self, channel: Channel, parcel: Box<dyn Parcel>) -> Result<(), CommError> {
+        self.with(|process| process.engine.send(channel, &*parcel))
+    }
+
+    fn post(&self, channel: Channel) -> Result<u64, CommError> {
+        self.with(|process| process.engine.post(channel))
+    }
+
+    fn take(&self, channel: Channel, ticket: u64) -> Result<Delivery, CommError> {
+        let mut is_marked = false;
+        let delivery = self.take_from(channel, ticket, &mut is_marked);
+        if is_marked && let Some(process) = self.lock().as_mut() {
+            process.waits.remove(&channel);
+        }
+        delivery
     }
 
     fn is_ready(&self, channel: Channel, ticket: u64) -> Result<bool, CommError> {
-        self.with(|engine| engine.has(channel, ticket))
+        self.with(|process| process.engine.has(channel, ticket))
     }
 
     fn discard(&self, channel: Channel, ticket: u64) {
-        if let Some(engine) = self.lock().as_mut() {
-            engine.discard(channel, ticket);
+        if let Some(process) = self.lock().as_mut() {
+            process.engine.discard(channel, ticket);
         }
     }
 
     fn recycle(&self, buffer: Vec<u8>) {
-        if let Some(engine) = self.lock().as_mut() {
-            engine.recycle(buffer);
+        if let Some(process) = self.lock().as_mut() {
+            process.engine.recycle(buffer);
         }
     }
 
     fn abort(&self, reason: &str) -> CommError {
         eprintln!("rank {}: {reason}", self.rank);
-        match self.lock().as_ref() {
-            Some(engine) => engine.raw().abort(),
-            None => CommError::LaunchEnded,
+        let since = Instant::now();
+        while since.elapsed() < STUCK {
+            match self.process.try_lock() {
+                Ok(process) => match process.as_ref() {
+                    Some(process) => process.engine.raw().abort(),
+                    None => return CommError::LaunchEnded,
+                },
+                Err(TryLockError::Poisoned(process)) => match process.into_inner().as_ref() {
+                    Some(process) => process.engine.raw().abort(),
+                    None => return CommError::LaunchEnded,
+                },
+                Err(TryLockError::WouldBlock) => thread::sleep(Backoff::SLEEP),
+            }
         }
+        // The process manager ends the other ranks when one leaves like this.
+        process::exit(1)
     }
 
     fn next_context(&self) -> &AtomicU64 {
@@ -117,30 +172,5 @@ impl Transport for MpiTransport {
 
     fn n_contexts(&self) -> u64 {
         self.n_contexts
-    }
-}
-
-/// How a rank waits: at full speed first, then giving its processor to others, at last with short sleeps.
-#[derive(Default)]
-struct Patience {
-    n_pauses: u32,
-    since: Option<Instant>,
-}
-
-impl Patience {
-    /// Polls at full speed: some 10 microseconds.
-    const N_SPINS: u32 = 100;
-    const YIELDING: Duration = Duration::from_millis(20);
-    const SLEEP: Duration = Duration::from_micros(50);
-
-    fn pause(&mut self) {
-        self.n_pauses = self.n_pauses.wrapping_add(1);
-        if self.n_pauses < Self::N_SPINS && self.since.is_none() {
-            hint::spin_loop();
-        } else if self.since.get_or_insert_with(Instant::now).elapsed() < Self::YIELDING {
-            thread::yield_now();
-        } else {
-            thread::sleep(Self::SLEEP);
-        }
     }
 }

@@ -1,6 +1,8 @@
-//! Messages, collectives and splits: the same bodies on threads and under `mpirun`, with any number of ranks.
+//! Messages, collectives, splits and meshes: the same bodies on threads and under `mpirun`, with any number of ranks.
 
 mod collectives;
+mod in_flight;
+mod mesh;
 mod messages;
 mod splits;
 
@@ -9,7 +11,8 @@ use std::fmt::Debug;
 use braidnet_comm::testing::{RankTest, run_rank_tests};
 
 fn main() {
-    let tests: Vec<RankTest> = [messages::TESTS, collectives::TESTS, splits::TESTS].concat();
+    let tests: Vec<RankTest> =
+        [messages::TESTS, collectives::TESTS, splits::TESTS, in_flight::TESTS, mesh::TESTS].concat();
     run_rank_tests(&tests);
 }
 

@@ -13,6 +13,7 @@ pub const TESTS: &[RankTest] = &[
     ("nested_splits", nested_splits),
     ("parent_and_child_at_once", parent_and_child_at_once),
     ("many_splits", many_splits),
+    ("duplicates_are_apart", duplicates_are_apart),
 ];
 
 fn split(world: &Communicator, color: u64, key: u64) -> Result<Communicator, String> {
@@ -110,4 +111,24 @@ fn many_splits(world: &Communicator) -> Checked {
         let expected = (0..world.size()).filter(|rank| (rank + round) % 2 == (world.rank() + round) % 2).collect();
         same("members", members(&child, world.rank())?, expected)
     })
+}
+
+fn duplicates_are_apart(world: &Communicator) -> Checked {
+    let twin = world.duplicate().map_err(text)?;
+    let of_twin = twin.duplicate().map_err(text)?;
+    same("place", (twin.rank(), twin.size()), (world.rank(), world.size()))?;
+    same("members", members(&twin, world.rank())?, (0..world.size()).collect())?;
+    let (next, previous) = ((world.rank() + 1) % world.size(), (world.rank() + world.size() - 1) % world.size());
+    // The same tag everywhere, received in the other order.
+    for (mark, comm) in [world, &twin, &of_twin].into_iter().enumerate() {
+        comm.send(next, 3, mark).map_err(text)?;
+    }
+    for (mark, comm) in [world, &twin, &of_twin].into_iter().enumerate().rev() {
+        same("mark", comm.receive::<usize>(previous, 3).map_err(text)?.wait(&()).map_err(text)?, mark)?;
+    }
+    same("counted apart", twin.traffic().messages, 1)?;
+    // Of a part of the ranks, in another order.
+    let half = split(world, world.rank() as u64 % 2, (world.size() - world.rank()) as u64)?;
+    let twin = half.duplicate().map_err(text)?;
+    same("members of the half", members(&twin, world.rank())?, members(&half, world.rank())?)
 }

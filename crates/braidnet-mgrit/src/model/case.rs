@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::vector::Components;
 use super::{Dahlquist, Heat, Logistic, Method, Resnet, ResnetAdjoint, Vector};
 use crate::{
-    Coarsest, Cycle, FinalSweep, Guess, Mgrit, MgritError, MgritOptions, Propagator, Relaxation, ResidualForm,
-    SolveReport, TemporalNorm, Tolerance,
+    Coarsest, Cycle, FinalSweep, Guess, Mgrit, MgritError, MgritOptions, OnNonFinite, Propagator, Relaxation,
+    ResidualForm, SolveReport, TemporalNorm, Tolerance,
 };
 
 /// A file of cases.
@@ -287,6 +287,7 @@ impl Case {
             max_iters: p.mi,
             tolerance: Some(if p.rtol == 1 { Tolerance::Relative(p.tol) } else { Tolerance::Absolute(p.tol) }),
             norm: Some(norm),
+            on_non_finite: OnNonFinite::Fail,
         })
     }
 

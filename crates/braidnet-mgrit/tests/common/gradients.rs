@@ -3,8 +3,8 @@
 use braidnet_comm::{Communicator, Launch, launch};
 use braidnet_grid::{Partition, TimeGrid};
 use braidnet_mgrit::{
-    Differentiable, Guess, LayerGradients, Linearization, Mgrit, MgritError, MgritOptions, SolveReport, State,
-    solve_adjoint,
+    Activations, Differentiable, Guess, LayerGradients, Linearization, Mgrit, MgritError, MgritOptions, SolveReport,
+    State, checkpoints, solve_adjoint,
 };
 
 /// Gradients of one layer of a network.
@@ -26,12 +26,26 @@ pub struct Found<S, G> {
 
 pub fn gradients_on<D: Differentiable>(
     comm: &Communicator,
+    setup: (&TimeGrid, &Partition, Both<'_>),
+    network: &D,
+    initial: &D::State,
+) -> Result<Found<D::State, Gradients<D>>, MgritError> {
+    gradients_with(Activations::Store, comm, setup, network, initial)
+}
+
+pub fn gradients_with<D: Differentiable>(
+    activations: Activations,
+    comm: &Communicator,
     (grid, partition, [forward, backward]): (&TimeGrid, &Partition, Both<'_>),
     network: &D,
     initial: &D::State,
 ) -> Result<Found<D::State, Gradients<D>>, MgritError> {
     let mut solver = Mgrit::new(grid, partition, forward.clone(), comm)?;
     let mut adjoint = Mgrit::reversed(grid, partition, backward.clone(), comm)?;
+    if activations == Activations::Recompute {
+        solver.keep_only(checkpoints(&solver, &adjoint));
+        adjoint.keep_only(Vec::new());
+    }
     let guess = |_| initial.clone();
     let mut zero = initial.clone();
     zero.scale(0.0);
@@ -54,7 +68,7 @@ where
     D::State: Sync,
 {
     let ranks = Some(setup.1.n_ranks());
-    let all = launch(&Launch { ranks }, |comm| gradients_on(&comm, setup, network, initial)).unwrap();
+    let all = launch(&Launch::ranks(ranks), |comm| gradients_on(&comm, setup, network, initial)).unwrap();
     let mut all = all.into_iter();
     let mut found = all.next().unwrap();
     for of_rank in all {

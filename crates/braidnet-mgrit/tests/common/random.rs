@@ -1,7 +1,7 @@
 //! Random solves.
 
 use braidnet_grid::{Coarsening, Hierarchy, LastInterval, Partition, StepKind, TimeGrid};
-use braidnet_mgrit::{Coarsest, Cycle, FinalSweep, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use braidnet_mgrit::{Coarsest, Cycle, FinalSweep, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -62,6 +62,7 @@ pub fn options() -> impl Strategy<Value = MgritOptions> {
                 max_iters,
                 tolerance,
                 norm,
+                on_non_finite: OnNonFinite::Fail,
             }
         },
     )

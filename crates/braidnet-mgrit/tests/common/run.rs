@@ -47,7 +47,7 @@ where
     P::State: Sync,
 {
     let ranks = Some(setup.1.n_ranks());
-    let all = launch(&Launch { ranks }, |comm| on(&comm, setup, problem, initial.clone(), guess)).unwrap();
+    let all = launch(&Launch::ranks(ranks), |comm| on(&comm, setup, problem, initial.clone(), guess)).unwrap();
     let report = all[0].report.clone();
     Solved { first: 0, states: all.into_iter().flat_map(|solved| solved.states).collect(), report }
 }

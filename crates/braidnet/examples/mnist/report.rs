@@ -1,9 +1,6 @@
 //! What the example prints.
 
-use std::io::IsTerminal;
 use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressStyle};
 
 /// One line of the final table.
 pub struct Row {
@@ -16,6 +13,8 @@ pub struct Row {
     pub memory: Option<u64>,
     /// Gradient errors: first step, median and last step of those measured; none for exact schedules.
     pub gradient_error: Option<[f64; 3]>,
+    /// How the run ended.
+    pub end: String,
 }
 
 /// The table, with the speed-up over its first row.
@@ -39,54 +38,5 @@ pub fn print_table(rows: &[Row]) {
             speed_up.map_or(String::new(), |s| format!("{s:.2}")),
             error,
         );
-    }
-}
-
-/// A bar on a terminal, a line every tenth elsewhere; nothing on other ranks than the one that shows.
-pub enum Progress {
-    Bar(ProgressBar),
-    Lines { total: u64, done: u64, shown: u64 },
-    Hidden,
-}
-
-impl Progress {
-    pub fn new(shows: bool, total: usize) -> Self {
-        let total = total as u64;
-        if !shows {
-            return Self::Hidden;
-        }
-        if !std::io::stderr().is_terminal() {
-            return Self::Lines { total, done: 0, shown: 0 };
-        }
-        let bar = ProgressBar::new(total);
-        // The template is a literal; if it were wrong, the default style would do.
-        if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} steps, {eta} left, {msg}") {
-            bar.set_style(style);
-        }
-        Self::Bar(bar)
-    }
-
-    pub fn step(&mut self, loss: f64) {
-        match self {
-            Self::Bar(bar) => {
-                bar.set_message(format!("loss {loss:.3}"));
-                bar.inc(1);
-            }
-            Self::Lines { total, done, shown } => {
-                *done += 1;
-                let tenth = *done * 10 / *total;
-                if tenth > *shown {
-                    *shown = tenth;
-                    println!("  {done}/{total} steps, loss {loss:.3}");
-                }
-            }
-            Self::Hidden => {}
-        }
-    }
-
-    pub fn finish(self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
-        }
     }
 }

@@ -1,0 +1,17 @@
+//! What a training run tells while it runs, and leaves behind.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`metrics`] | `metrics.jsonl`: one record a line, and event files for TensorBoard |
+//! | [`logging`] | log lines on stderr, each with its rank |
+//! | [`timeline`] | what every rank did when, as one trace for Perfetto |
+//!
+//! Nothing here knows tensors or layers: the training loop brings numbers and opens spans.
+
+mod error;
+mod file;
+pub mod logging;
+pub mod metrics;
+pub mod timeline;
+
+pub use error::MonitorError;

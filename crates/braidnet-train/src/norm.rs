@@ -1,0 +1,40 @@
+//! The norm of all gradients, and clipping by it.
+
+use std::collections::HashMap;
+
+use braidnet_comm::Communicator;
+use braidnet_nn::{Gradients, Network};
+
+use crate::TrainError;
+
+/// The 2-norm of the gradients of all parameters of all layer ranks, each parameter counted once.
+///
+/// Squares are added up in the order of the layers, so the result has the same bits for any number of layer ranks.
+///
+/// # Errors
+/// If a message fails.
+///
+/// # Communication
+/// Collective over the layer axis: one all-gather of one number per parameter.
+pub fn gradient_norm<N: Network>(network: &N, gradients: &Gradients, layer: &Communicator) -> Result<f64, TrainError> {
+    let by_id: HashMap<_, _> = gradients.iter().map(|g| (g.id, &g.values)).collect();
+    let mut squares = Vec::new();
+    network.visit_parameters(|p| {
+        let square = by_id.get(&p.id).map(|g| ((*g).clone() * (*g).clone()).sum().into_scalar::<f64>());
+        squares.push(square.unwrap_or(0.0));
+    });
+    let all = layer.all_gather(squares, &())?;
+    Ok(all.iter().flatten().sum::<f64>().sqrt())
+}
+
+/// Scales gradients of norm `norm` down to `limit`, as PyTorch's `clip_grad_norm_`; whether they were longer.
+pub fn clip(gradients: &mut Gradients, norm: f64, limit: f64) -> bool {
+    let factor = limit / (norm + 1e-6);
+    if factor >= 1.0 {
+        return false;
+    }
+    for gradient in gradients {
+        gradient.values.inplace(|g| g * factor);
+    }
+    true
+}

@@ -1,0 +1,181 @@
+//! The pipeline schedule: exact gradients, with each rank at another micro-batch.
+//!
+//! One forward, one backward (1F1B): rank `r` of `P` first sends `P - 1 - r` micro-batches forward, then takes turns, so
+//! that it never holds more than `P - r` of them. With `M` micro-batches of equal cost it stands still for the part
+//! `(P - 1) / (M + P - 1)` of a step, the bubble.
+//!
+//! Reference: Narayanan et al., Efficient large-scale language model training on GPU clusters, SC 2021.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use braidnet_comm::Tag;
+use braidnet_grid::Step;
+use braidnet_mgrit::{
+    Activations, Differentiable, Linearization, MgritError, NotFinite, Output, Propagator, State, StepError,
+};
+use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
+use tracing::trace_span;
+
+use crate::step::{n_correct, weighted};
+use crate::{Forwarded, GradientReducer, LayerParallel, Shard, StepReport, Task, TrainError};
+
+/// Tags apart from the solver's, of which there are four a level and at most 200 levels.
+const FORWARD: Tag = 1000;
+const BACKWARD: Tag = 1001;
+
+type TapeOf<N> = <<N as Network>::Block as Differentiable>::Linearization;
+
+/// A micro-batch that has gone forward through this rank and not yet back.
+struct InFlight<N: Network> {
+    opening: Option<OpeningPullback<N::State>>,
+    kept: Kept<N>,
+    /// On the last rank, where the adjoint starts.
+    closed: Option<Closed<N::State>>,
+}
+
+/// What is kept for the way back.
+enum Kept<N: Network> {
+    Tapes(Vec<TapeOf<N>>),
+    /// The state before this rank's first layer.
+    State(N::State),
+}
+
+/// All micro-batches of a shard.
+pub(crate) fn run<N: Network, T>(
+    model: &LayerParallel<N>,
+    shard: &Shard<'_, N::Input, T>,
+    task: &Task<T>,
+    reducer: &mut GradientReducer,
+    forwarded: &mut dyn FnMut(&Forwarded) -> Result<(), TrainError>,
+) -> Result<StepReport, TrainError> {
+    let mut pipeline =
+        Pipeline { model, steps: model.own_steps(), report: StepReport::default(), in_flight: VecDeque::new() };
+    let n = shard.micro.len();
+    let ahead = (model.comm.size() - 1 - model.comm.rank()).min(n);
+    for at in 0..n + ahead {
+        if at < n {
+            pipeline.forward(shard, at, task)?;
+            if at + 1 == n {
+                forwarded(&pipeline.report.forwarded)?;
+            }
+        }
+        if at >= ahead {
+            reducer.next_micro_batch(at - ahead + 1 == n);
+            pipeline.backward(reducer)?;
+        }
+    }
+    Ok(pipeline.report)
+}
+
+struct Pipeline<'a, N: Network> {
+    model: &'a LayerParallel<N>,
+    /// This rank's layers.
+    steps: Vec<Step>,
+    report: StepReport,
+    in_flight: VecDeque<InFlight<N>>,
+}
+
+impl<N: Network> Pipeline<'_, N> {
+    fn forward<T>(&mut self, shard: &Shard<'_, N::Input, T>, at: usize, task: &Task<T>) -> Result<(), TrainError> {
+        let micro = &shard.micro[at];
+        let opened = self.model.first_state(micro.size, micro.input.as_ref(), |n, input| n.open_recorded(input))?;
+        let (mut state, opening) = match opened {
+            Some((state, opening)) => (state, Some(opening)),
+            None => (self.receive(self.model.comm.rank() - 1, FORWARD)?, None),
+        };
+        let span = trace_span!(target: "braidnet::timeline", "forward", micro = at).entered();
+        let kept = self.through(&mut state)?;
+        if !state.norm_squared().is_finite() {
+            let layer = self.steps.last().map_or(0, |step| step.layer);
+            self.report.forwarded.note(Some(NotFinite { what: "output", layer }));
+        }
+        drop(span);
+        let mut closed = None;
+        if self.model.is_last() {
+            let (target, weight) = (micro.target.as_ref(), micro.size as f64 / shard.global as f64);
+            let end = self.model.network.close_recorded(&state, |output| weighted(task, output, target, weight));
+            if let Some(end) = &end {
+                self.report.forwarded.add_loss(end.loss);
+                self.report.forwarded.correct += n_correct(task, &end.output, target);
+            }
+            closed = end;
+        } else {
+            self.model.comm.send(self.model.comm.rank() + 1, FORWARD, state)?;
+        }
+        self.in_flight.push_back(InFlight { opening, kept, closed });
+        Ok(())
+    }
+
+    /// Takes a state through this rank's layers.
+    fn through(&self, state: &mut N::State) -> Result<Kept<N>, TrainError> {
+        let block = self.model.network.block();
+        match self.model.activations {
+            Activations::Store => Ok(Kept::Tapes(self.linearize(state)?)),
+            Activations::Recompute => {
+                let before = state.clone();
+                for step in &self.steps {
+                    let stepped = block.step(std::slice::from_ref(step), std::slice::from_mut(state));
+                    stepped.map_err(|source| self.failed(step, source))?;
+                }
+                Ok(Kept::State(before))
+            }
+        }
+    }
+
+    fn linearize(&self, state: &mut N::State) -> Result<Vec<TapeOf<N>>, TrainError> {
+        let block = self.model.network.block();
+        let tapes = self
+            .steps
+            .iter()
+            .map(|step| block.linearize(step, state, Output::Used).map_err(|source| self.failed(step, source)));
+        tapes.collect()
+    }
+
+    /// Takes the oldest micro-batch back: lambda first, which the rank before waits for, then the gradients.
+    fn backward(&mut self, reducer: &mut GradientReducer) -> Result<(), TrainError> {
+        let Some(InFlight { opening, kept, closed }) = self.in_flight.pop_front() else { return Ok(()) };
+        let mut lambda = match closed {
+            Some(closed) => {
+                reducer.push(closed.gradients)?;
+                closed.lambda
+            }
+            None => self.receive(self.model.comm.rank() + 1, BACKWARD)?,
+        };
+        let span = trace_span!(target: "braidnet::timeline", "backward").entered();
+        let tapes = match kept {
+            Kept::Tapes(tapes) => tapes,
+            Kept::State(mut state) => self.linearize(&mut state)?,
+        };
+        let mut pending = Vec::with_capacity(tapes.len());
+        for (step, tape) in self.steps.iter().zip(tapes).rev() {
+            let formed = tape.pullback_with_gradients(step, &mut lambda, Output::Used);
+            pending.push((step, formed.map_err(|source| self.failed(step, source))?));
+        }
+        drop(span);
+        let opening = match opening {
+            Some(opening) => Some((opening, lambda)),
+            None => {
+                self.model.comm.send(self.model.comm.rank() - 1, BACKWARD, lambda)?;
+                None
+            }
+        };
+        let _span = trace_span!(target: "braidnet::timeline", "gradients").entered();
+        for (step, pending) in pending {
+            let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
+            reducer.push(gradients)?;
+        }
+        opening.map_or(Ok(()), |(pullback, lambda)| reducer.push(pullback(lambda)))
+    }
+
+    fn receive(&mut self, from: usize, tag: Tag) -> Result<N::State, TrainError> {
+        let start = Instant::now();
+        let state = self.model.comm.receive(from, tag)?.wait(&self.model.network.block().context())?;
+        self.report.seconds_waiting += start.elapsed().as_secs_f64();
+        Ok(state)
+    }
+
+    fn failed(&self, step: &Step, source: StepError) -> TrainError {
+        MgritError::Step { level: 0, layer: step.layer, rank: self.model.comm.rank(), source }.into()
+    }
+}

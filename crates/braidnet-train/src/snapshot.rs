@@ -1,0 +1,169 @@
+//! A rank's layers and optimizer as parts of a checkpoint, and back: by global layer, so any layout can go on from any other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+
+use braidnet_checkpoint::{Checkpoint, NamedTensor, Part, PartName, Scalar};
+use braidnet_nn::{Network, Parameter};
+use burn::tensor::{Tensor, TensorData};
+
+use crate::optimizer::OptimizerState;
+use crate::{Optimizer, TrainError};
+
+/// The parts of a network that consist of its `layers`: with the opening layer if they start with the first, with the closing layer
+/// if they end with the last of `n_layers`.
+fn part_names(layers: &Range<usize>, n_layers: usize) -> Vec<PartName> {
+    let opening = (layers.start == 0).then_some(PartName::Open);
+    let closing = (layers.end == n_layers).then_some(PartName::Close);
+    opening.into_iter().chain(layers.clone().map(PartName::Layer)).chain(closing).collect()
+}
+
+/// The part that a parameter belongs to, by its global name.
+fn part_of(name: &str) -> Option<PartName> {
+    let end = if name.starts_with("layers.") { name.match_indices('.').nth(1)?.0 } else { name.find('.')? };
+    name[..end].parse().ok()
+}
+
+/// This rank's parameters and optimizer moments, in PyTorch's names and layouts.
+///
+/// # Errors
+/// [`TrainError::Record`] if the optimizer's state cannot be had.
+pub(crate) fn take<N: Network>(
+    network: &N,
+    optimizer: &Optimizer,
+    layers: &Range<usize>,
+    n_layers: usize,
+) -> Result<Vec<Part>, TrainError> {
+    let mut parts: BTreeMap<PartName, Part> =
+        part_names(layers, n_layers).into_iter().map(|name| (name, Part::new(name))).collect();
+    let mut by_id = HashMap::new();
+    network.visit_parameters(|p| {
+        if let Some(part) = part_of(&p.name).and_then(|name| parts.get_mut(&name)) {
+            part.parameters.push(named(p.name.clone(), &p.shape, &p, p.values.clone()));
+        }
+        by_id.insert(p.id.val().to_string(), p);
+    });
+    let OptimizerState { tensors, scalars } = optimizer.state()?;
+    for (name, data) in tensors {
+        let Some((p, field)) = name.split_once('.').and_then(|(id, field)| Some((by_id.get(id)?, field))) else {
+            continue;
+        };
+        let n = data.num_elements();
+        let values =
+            Tensor::<1>::from_data(TensorData::new(data.iter::<f32>().collect::<Vec<_>>(), [n]), &p.values.device());
+        let shape = if n == p.shape.iter().product::<usize>() { p.shape.clone() } else { data.shape().to_vec() };
+        if let Some(part) = part_of(&p.name).and_then(|name| parts.get_mut(&name)) {
+            part.moments.push(named(format!("{}.{field}", p.name), &shape, p, values));
+        }
+    }
+    for (name, value) in scalars {
+        let Some((p, field)) = name.split_once('.').and_then(|(id, field)| Some((by_id.get(id)?, field))) else {
+            continue;
+        };
+        if let Some(part) = part_of(&p.name).and_then(|name| parts.get_mut(&name)) {
+            part.scalars.insert(format!("{}.{field}", p.name), to_scalar(value));
+        }
+    }
+    Ok(parts.into_values().collect())
+}
+
+fn named(name: String, shape: &[usize], p: &Parameter, values: Tensor<1>) -> NamedTensor {
+    let has_its_shape = shape == p.shape;
+    let values = if has_its_shape { p.to_torch_layout(values) } else { values };
+    NamedTensor::from_f32(name, shape, &values.into_data().iter::<f32>().collect::<Vec<_>>())
+}
+
+/// The network and the optimizer with what a checkpoint holds of these layers.
+///
+/// # Errors
+/// A file that is not as the checkpoint's index says, or a parameter that is missing or of another shape.
+pub(crate) fn restore<N: Network>(
+    network: N,
+    optimizer: &mut Optimizer,
+    layers: &Range<usize>,
+    n_layers: usize,
+    checkpoint: &Checkpoint,
+) -> Result<N, TrainError> {
+    let mut parameters = HashMap::new();
+    let (mut moments, mut scalars) = (Vec::new(), Vec::new());
+    for name in part_names(layers, n_layers) {
+        let part = checkpoint.read_part(name)?;
+        for tensor in part.parameters {
+            parameters.insert(tensor.name.clone(), (tensor.shape.clone(), tensor.to_f32()?));
+        }
+        moments.extend(part.moments);
+        scalars.extend(part.scalars);
+    }
+    let folder = checkpoint.folder().to_owned();
+    let network =
+        network.load(|name| parameters.remove(name)).map_err(|source| TrainError::Restore { folder, source })?;
+    let mut by_name = HashMap::new();
+    network.visit_parameters(|p| {
+        by_name.insert(p.name.clone(), p);
+    });
+    // `layers.00017.conv1.weight.momentum.velocity`: the parameter's name is the longest one that fits.
+    let owner = |name: &str| {
+        let ends = name.match_indices('.').map(|(at, _)| at).collect::<Vec<_>>();
+        ends.into_iter().rev().find_map(|at| Some((by_name.get(&name[..at])?, name[at + 1..].to_owned())))
+    };
+    let mut state = OptimizerState { tensors: Vec::new(), scalars: Vec::new() };
+    for tensor in moments {
+        let Some((p, field)) = owner(&tensor.name) else { continue };
+        state.tensors.push((format!("{}.{field}", p.id.val()), moment_data(&tensor, p)?));
+    }
+    for (name, value) in scalars {
+        let Some((p, field)) = owner(&name) else { continue };
+        state.scalars.push((format!("{}.{field}", p.id.val()), from_scalar(value)));
+    }
+    optimizer.load_state(state)?;
+    Ok(network)
+}
+
+/// A moment in burn's layout.
+fn moment_data(tensor: &NamedTensor, p: &Parameter) -> Result<TensorData, TrainError> {
+    let data = TensorData::new(tensor.to_f32()?, tensor.shape.clone());
+    Ok(match tensor.shape[..] {
+        [rows, columns] if p.transposed && tensor.shape == p.shape => {
+            let flat = Tensor::<2>::from_data(data, &p.values.device());
+            flat.transpose().reshape([columns, rows]).into_data()
+        }
+        _ => data,
+    })
+}
+
+fn to_scalar(value: burn_pack::Scalar) -> Scalar {
+    match value {
+        burn_pack::Scalar::Int(v) => Scalar::I64(v),
+        burn_pack::Scalar::UInt(v) => Scalar::U64(v),
+        burn_pack::Scalar::Float(v) => Scalar::F64(v),
+        burn_pack::Scalar::Bool(v) => Scalar::Bool(v),
+    }
+}
+
+fn from_scalar(value: Scalar) -> burn_pack::Scalar {
+    match value {
+        Scalar::I64(v) => burn_pack::Scalar::Int(v),
+        Scalar::U64(v) => burn_pack::Scalar::UInt(v),
+        Scalar::F64(v) => burn_pack::Scalar::Float(v),
+        Scalar::Bool(v) => burn_pack::Scalar::Bool(v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_know_their_part() {
+        assert_eq!(part_of("layers.00017.conv1.weight"), Some(PartName::Layer(17)));
+        assert_eq!(part_of("open.bias"), Some(PartName::Open));
+        assert_eq!(part_of("close.head.weight"), Some(PartName::Close));
+        assert_eq!(part_of("odd.weight"), None);
+    }
+
+    #[test]
+    fn only_the_ends_have_opening_and_closing_layer() {
+        assert_eq!(part_names(&(0..1), 3), [PartName::Open, PartName::Layer(0)]);
+        assert_eq!(part_names(&(1..3), 3), [PartName::Layer(1), PartName::Layer(2), PartName::Close]);
+    }
+}

@@ -1,0 +1,76 @@
+//! How good the network is on samples that it does not learn from.
+
+use braidnet_comm::ReduceOp;
+use braidnet_nn::Network;
+
+use super::{Samples, Trainer};
+use crate::TrainError;
+use crate::data::{EpochPlan, Loader, Order, Shards};
+use crate::step::n_correct;
+
+/// Loss and accuracy over a set of samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Mean loss.
+    pub loss: f64,
+    /// Part of the samples that are right; none where the task does not say.
+    pub accuracy: Option<f64>,
+}
+
+/// Which forward pass an evaluation uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// Layer by layer: what the network is.
+    Exact,
+    /// As the schedule of training.
+    Scheduled,
+}
+
+impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
+    /// Loss and accuracy by the exact forward pass; the same on every rank.
+    ///
+    /// # Errors
+    /// If the samples cannot be read, or a solve fails.
+    ///
+    /// # Communication
+    /// Collective over the mesh: a solve per batch, and one all-reduce.
+    pub fn evaluate(&mut self, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
+        self.evaluate_by(Pass::Exact, samples)
+    }
+
+    pub(super) fn evaluate_by(&mut self, pass: Pass, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
+        let plan = EpochPlan {
+            n: samples.n,
+            shards: Shards { micro_batches: 1, ..self.shards() },
+            order: Order::AsStored,
+            position: 0,
+        };
+        // Sums of loss and of right samples.
+        let mut sums = [0.0, 0.0];
+        for step in Loader::start(samples.inputs.as_ref(), samples.targets.as_ref(), plan)? {
+            for micro in step?.micro {
+                let output = match pass {
+                    Pass::Exact => self.model.evaluate_exact(micro.size, micro.input.as_ref())?,
+                    Pass::Scheduled => self.model.evaluate(micro.size, micro.input.as_ref())?,
+                };
+                if let (Some(output), Some(target)) = (output, &micro.target) {
+                    sums[1] += n_correct(&self.task, &output, Some(target)) as f64;
+                    sums[0] += micro.size as f64 * (self.task.loss)(output, target).into_scalar::<f64>();
+                }
+            }
+        }
+        self.mesh.world().all_reduce(&mut sums, ReduceOp::Sum)?;
+        let [loss, correct] = sums.map(|sum| sum / samples.n as f64);
+        Ok(Score { loss, accuracy: self.task.correct.as_ref().map(|_| correct) })
+    }
+
+    /// How each global batch is cut.
+    pub(super) fn shards(&self) -> Shards {
+        Shards {
+            batch: self.config.batch,
+            micro_batches: self.config.micro_batches,
+            data_ranks: self.mesh.shape().data_ranks,
+            data_rank: self.mesh.data_rank(),
+        }
+    }
+}

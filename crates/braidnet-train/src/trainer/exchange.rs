@@ -1,0 +1,77 @@
+//! The whole network as one safetensors file, with PyTorch's names and layouts.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use braidnet_checkpoint::{NamedTensor, export_tensors, import};
+use braidnet_nn::Network;
+
+use super::Trainer;
+use crate::TrainError;
+
+impl<N: Network, T> Trainer<N, T> {
+    /// Writes all parameters to one file that `safetensors.torch.load_file` reads.
+    ///
+    /// # Errors
+    /// If a message fails, or on rank 0 the file cannot be written.
+    ///
+    /// # Communication
+    /// Collective over the world: the parameters are gathered on rank 0.
+    pub fn export(&self, file: &Path) -> Result<(), TrainError> {
+        let mut own = Vec::new();
+        if self.mesh.data_rank() == 0 {
+            self.model.network().visit_parameters(|p| {
+                let values = p.to_torch_layout(p.values.clone()).into_data().iter::<f32>().collect::<Vec<_>>();
+                own.push(NamedTensor::from_f32(p.name.clone(), &p.shape, &values));
+            });
+        }
+        let names = serde_json::to_string(&own.iter().map(|t| (&t.name, &t.shape)).collect::<Vec<_>>());
+        let names = names.map_err(|e| TrainError::Record { reason: e.to_string() })?;
+        let bytes: Vec<u8> = own.iter().flat_map(|t| t.bytes.iter().copied()).collect();
+        let world = self.mesh.world();
+        let (Some(names), Some(bytes)) = (world.gather(0, names, &())?, world.gather(0, bytes, &())?) else {
+            return Ok(());
+        };
+        let mut all = Vec::new();
+        for (names, bytes) in names.iter().zip(bytes) {
+            let parsed: Vec<(String, Vec<usize>)> =
+                serde_json::from_str(names).map_err(|e| TrainError::Record { reason: e.to_string() })?;
+            let mut rest = &bytes[..];
+            for (name, shape) in parsed {
+                let n_bytes = (size_of::<f32>() * shape.iter().product::<usize>()).min(rest.len());
+                let (values, behind) = rest.split_at(n_bytes);
+                all.push(NamedTensor { bytes: values.to_vec(), ..NamedTensor::from_f32(name, &shape, &[]) });
+                rest = behind;
+            }
+        }
+        Ok(export_tensors(file, &all)?)
+    }
+
+    /// Replaces the parameters by those of such a file, which may have others besides.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a parameter is missing or of another shape.
+    ///
+    /// # Communication
+    /// None: every rank reads its own layers.
+    pub fn import(&mut self, file: &Path) -> Result<(), TrainError> {
+        let mut tensors: HashMap<_, _> = import(file)?.into_iter().map(|t| (t.name.clone(), t)).collect();
+        let mut bad = None;
+        let network = self.model.network().clone().load(|name| {
+            let tensor = tensors.remove(name)?;
+            match tensor.to_f32() {
+                Ok(values) => Some((tensor.shape, values)),
+                Err(error) => {
+                    bad = Some(error);
+                    None
+                }
+            }
+        });
+        if let Some(error) = bad {
+            return Err(error.into());
+        }
+        let network = network.map_err(|source| TrainError::Restore { folder: file.to_owned(), source })?;
+        self.model.update(|_| network);
+        Ok(())
+    }
+}

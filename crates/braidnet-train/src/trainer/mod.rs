@@ -1,0 +1,101 @@
+//! Training as users of other frameworks know it: [`Trainer::fit`].
+
+mod agree;
+mod config;
+mod evaluate;
+mod exchange;
+mod fit;
+mod plan;
+pub(crate) mod probe;
+mod record;
+mod resume;
+mod saving;
+mod show;
+mod stop;
+
+use braidnet_comm::Mesh;
+use braidnet_mgrit::OnNonFinite;
+use braidnet_nn::Network;
+use serde_json::Value;
+
+pub use config::{CheckpointConfig, OnNan, Resume, TraceConfig, TrainerConfig};
+pub use evaluate::Score;
+pub use fit::{End, Outcome};
+pub use plan::{Plan, RankPlan};
+
+use crate::data::Feed;
+use crate::{GradientReducer, LayerParallel, Optimizer, Schedule, Task, TrainError};
+
+/// Samples to train on or to be judged by, as one rank has them.
+pub struct Samples<I, T> {
+    /// How many there are, on every rank.
+    pub n: usize,
+    /// Inputs, on the first layer rank.
+    pub inputs: Option<Feed<I>>,
+    /// Targets, on the last layer rank.
+    pub targets: Option<Feed<T>>,
+}
+
+/// Trains a network over a mesh of ranks, with progress, metrics, checkpoints and a controlled end.
+pub struct Trainer<N: Network, T> {
+    mesh: Mesh,
+    model: LayerParallel<N>,
+    schedule: Schedule,
+    task: Task<T>,
+    config: TrainerConfig,
+    optimizer: Optimizer,
+    reducer: GradientReducer,
+    /// What the network is, for checkpoints: one of another network is refused.
+    description: Value,
+}
+
+impl<N: Network, T> Trainer<N, T> {
+    /// A trainer of `model`, which is spread over the layer axis of `mesh` by `schedule`.
+    ///
+    /// `description` says what the network is (its serialised configuration, say); a checkpoint made with
+    /// another one is refused.
+    ///
+    /// # Errors
+    /// [`TrainError::Config`] with all problems of the configuration.
+    ///
+    /// # Communication
+    /// Collective over the mesh.
+    pub fn new(
+        mesh: &Mesh,
+        mut model: LayerParallel<N>,
+        schedule: &Schedule,
+        task: Task<T>,
+        description: Value,
+        config: TrainerConfig,
+    ) -> Result<Self, TrainError> {
+        config.validate()?;
+        let optimizer = Optimizer::new(config.optimizer, config.learning_rate.rate)?;
+        let reducer = GradientReducer::new(model.network(), schedule, mesh.data(), &model.device())?;
+        model.set_on_non_finite(OnNonFinite::Report);
+        Ok(Self {
+            mesh: mesh.clone(),
+            model,
+            schedule: schedule.clone(),
+            task,
+            config,
+            optimizer,
+            reducer,
+            description,
+        })
+    }
+
+    /// This rank's part of the network.
+    pub fn model(&self) -> &LayerParallel<N> {
+        &self.model
+    }
+
+    /// As [`Trainer::model`], for instance to evaluate it.
+    pub fn model_mut(&mut self) -> &mut LayerParallel<N> {
+        &mut self.model
+    }
+
+    /// The ranks.
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
+    }
+}

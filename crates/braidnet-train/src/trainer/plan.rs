@@ -1,0 +1,253 @@
+//! What every rank will hold, send and evaluate in a step: counted by a solve with numbers in place of states.
+
+use std::fmt;
+use std::ops::Range;
+
+use braidnet_comm::{Mesh, Transfer};
+use braidnet_grid::Step;
+use braidnet_mgrit::{
+    Activations, Differentiable, Guess, Linearization, Output, PendingGradients, Propagator, StepError, solve_adjoint,
+};
+use braidnet_nn::Network;
+
+use crate::model::Solvers;
+use crate::{LayerParallel, MicroBatching, OptimizerConfig, Schedule, TrainError};
+
+/// The plan of a training step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// One entry per layer rank; all ranks of the data axis do the same.
+    pub ranks: Vec<RankPlan>,
+    /// Ranks of the data axis.
+    pub data_ranks: usize,
+    /// Samples of a rank's micro-batch.
+    pub micro_batch: usize,
+    /// Micro-batches per rank and step.
+    pub micro_batches: usize,
+    /// The schedule.
+    pub schedule: String,
+}
+
+/// One layer rank's part of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankPlan {
+    /// Its layers.
+    pub layers: Range<usize>,
+    /// Points it holds on each level of the forward solve.
+    pub points: Vec<usize>,
+    /// Its parameters.
+    pub parameters: u64,
+    /// Evaluations of layers and pullbacks on all levels, per micro-batch.
+    pub evaluations: [u64; 2],
+    /// Messages it sends along the layer axis, per micro-batch.
+    pub messages: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Estimate of the memory for parameters, gradients, moments, states and what the adjoint needs; without the working memory of
+    /// the layers themselves.
+    pub memory: u64,
+}
+
+impl Plan {
+    /// The plan of `model` on `mesh` for micro-batches of `micro_batch` samples; the same on every rank.
+    ///
+    /// # Errors
+    /// If a message fails.
+    ///
+    /// # Communication
+    /// Collective over the layer axis: both solves with one number per state, and an all-gather.
+    pub fn new<N: Network>(
+        mesh: &Mesh,
+        model: &LayerParallel<N>,
+        schedule: &Schedule,
+        optimizer: OptimizerConfig,
+        (micro_batch, micro_batches): (usize, usize),
+    ) -> Result<Self, TrainError> {
+        let own = plan_of(model, schedule, optimizer, micro_batch, micro_batches)?;
+        let all = mesh.layer().all_gather(own.pack(), &())?;
+        Ok(Self {
+            ranks: all.iter().map(|packed| RankPlan::unpack(packed)).collect(),
+            data_ranks: mesh.shape().data_ranks,
+            micro_batch,
+            micro_batches,
+            schedule: schedule.to_string(),
+        })
+    }
+}
+
+fn plan_of<N: Network>(
+    model: &LayerParallel<N>,
+    schedule: &Schedule,
+    optimizer: OptimizerConfig,
+    micro_batch: usize,
+    micro_batches: usize,
+) -> Result<RankPlan, TrainError> {
+    let network = model.network();
+    let (state, tape) = (network.zero_state(micro_batch).n_bytes() as u64, network.tape_bytes(micro_batch) as u64);
+    let mut parameters = 0;
+    network.visit_parameters(|p| parameters += p.shape.iter().product::<usize>() as u64);
+    let moments = match optimizer {
+        OptimizerConfig::Sgd { momentum: 0.0 } => 0,
+        OptimizerConfig::Sgd { .. } => 1,
+        OptimizerConfig::Adam | OptimizerConfig::AdamW { .. } => 2,
+    };
+    let layers = model.layers();
+    let mut plan = RankPlan {
+        layers: layers.clone(),
+        points: vec![layers.len() + 1],
+        parameters,
+        evaluations: [layers.len() as u64; 2],
+        messages: 0,
+        bytes: 0,
+        memory: 4 * parameters * (2 + moments),
+    };
+    match schedule.micro_batching {
+        MicroBatching::Pipelined => {
+            plan.messages = u64::from(!model.is_last()) + u64::from(!model.is_first());
+            plan.bytes = plan.messages * state;
+            let in_flight = (model.comm.size() - model.comm.rank()).min(micro_batches) as u64;
+            plan.memory += in_flight
+                * match schedule.activations {
+                    Activations::Store => layers.len() as u64 * tape,
+                    Activations::Recompute => state,
+                };
+        }
+        MicroBatching::InTurn => count_solves(model, schedule, [state, tape], &mut plan)?,
+    }
+    Ok(plan)
+}
+
+/// Solves both ways with numbers for states, and fills in what that counts.
+fn count_solves<N: Network>(
+    model: &LayerParallel<N>,
+    schedule: &Schedule,
+    [state, tape]: [u64; 2],
+    plan: &mut RankPlan,
+) -> Result<(), TrainError> {
+    let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
+    let mut solvers = Solvers::<f64>::new(&model.grid, &model.partition, options, &model.comm)?
+        .set_up(schedule.activations, model.on_non_finite);
+    let initial = model.is_first().then_some(1.0);
+    let zero = |_| 0.0;
+    let (up, linearized) = solvers.forward.solve_linearized(&Counted, initial, Guess::From(&zero))?;
+    let lambda = model.is_last().then_some(1.0);
+    let Solvers { forward, adjoint } = &mut solvers;
+    let (down, _) = solve_adjoint(adjoint, &Counted, forward, linearized, lambda, Guess::From(&zero))?;
+    let points = |solver: &braidnet_mgrit::Mgrit<f64>| -> Vec<usize> {
+        (0..solver.hierarchy().n_levels()).map(|l| solver.layout().share(l).points().len()).collect()
+    };
+    plan.points = points(forward);
+    plan.evaluations = [up.evaluations.iter().sum(), down.evaluations.iter().sum()];
+    plan.messages = up.messages + down.messages;
+    plan.bytes = plan.messages * state;
+    // States u on all levels; v and f on the coarse ones.
+    let mut states = 0;
+    for counts in [points(forward), points(adjoint)] {
+        let finest = match schedule.activations {
+            Activations::Store => counts[0],
+            Activations::Recompute => 2 * counts.get(1).copied().unwrap_or(counts[0].isqrt()) + 2,
+        };
+        states += finest + 3 * counts[1..].iter().sum::<usize>();
+    }
+    let n_layers = plan.layers.len() as u64;
+    let tapes = match schedule.activations {
+        Activations::Store => n_layers,
+        Activations::Recompute => {
+            let intervals = plan.points.get(1).map_or((n_layers as f64).sqrt(), |n| *n as f64).max(1.0);
+            (intervals + (n_layers as f64 / intervals)).ceil() as u64
+        }
+    };
+    plan.memory += states as u64 * state + tapes.min(n_layers) * tape;
+    Ok(())
+}
+
+impl RankPlan {
+    fn pack(&self) -> Vec<u64> {
+        let head = [self.layers.start as u64, self.layers.end as u64, self.parameters, self.evaluations[0]];
+        let tail = [self.evaluations[1], self.messages, self.bytes, self.memory];
+        head.into_iter().chain(tail).chain(self.points.iter().map(|n| *n as u64)).collect()
+    }
+
+    fn unpack(packed: &[u64]) -> Self {
+        let at = |n: usize| packed.get(n).copied().unwrap_or(0);
+        Self {
+            layers: at(0) as usize..at(1) as usize,
+            parameters: at(2),
+            evaluations: [at(3), at(4)],
+            messages: at(5),
+            bytes: at(6),
+            memory: at(7),
+            points: packed.iter().skip(8).map(|n| *n as usize).collect(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+        let Self { data_ranks, micro_batch, micro_batches, schedule, .. } = self;
+        writeln!(f, "{} layer ranks x {data_ranks} data ranks; {schedule}", self.ranks.len())?;
+        writeln!(f, "per rank and step {micro_batches} x {micro_batch} samples; per micro-batch:")?;
+        writeln!(
+            f,
+            "{:>10} {:>12} {:>20} {:>11} {:>14} {:>9} {:>10} {:>12}",
+            "layer rank", "layers", "points per level", "parameters", "evaluations", "messages", "sent", "memory est."
+        )?;
+        for (rank, plan) in self.ranks.iter().enumerate() {
+            let points = plan.points.iter().map(usize::to_string).collect::<Vec<_>>().join(" / ");
+            let [up, down] = plan.evaluations;
+            writeln!(
+                f,
+                "{rank:>10} {:>12} {points:>20} {:>11} {:>14} {:>9} {:>10} {:>12}",
+                format!("{}..{}", plan.layers.start, plan.layers.end),
+                plan.parameters,
+                format!("{up} + {down}"),
+                plan.messages,
+                mib(plan.bytes),
+                mib(plan.memory),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A network whose layers do nothing.
+struct Counted;
+
+/// Its linearisation.
+struct CountedLayer;
+
+impl Propagator for Counted {
+    type State = f64;
+
+    fn step(&self, _: &[Step], _: &mut [f64]) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn context(&self) {}
+}
+
+impl Differentiable for Counted {
+    type Linearization = CountedLayer;
+
+    fn linearize(&self, _: &Step, _: &mut f64, _: Output) -> Result<CountedLayer, StepError> {
+        Ok(CountedLayer)
+    }
+
+    fn shares_linearization(&self, _: &Step) -> bool {
+        true
+    }
+}
+
+impl Linearization for CountedLayer {
+    type State = f64;
+    type Gradients = ();
+
+    fn pullback(&self, _: &Step, _: &mut f64) -> Result<(), StepError> {
+        Ok(())
+    }
+
+    fn pullback_with_gradients(self, _: &Step, _: &mut f64, _: Output) -> Result<PendingGradients<()>, StepError> {
+        Ok(Box::new(|| Ok(())))
+    }
+}

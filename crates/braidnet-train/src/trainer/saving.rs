@@ -1,0 +1,119 @@
+//! Checkpoints written in the background, by all ranks together.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
+
+use braidnet_checkpoint::{Begun, Committer, Manifest, Part, RunState, Store};
+use braidnet_comm::{Communicator, set_thread_rank, thread_rank};
+use tracing::trace_span;
+
+use crate::TrainError;
+
+/// A checkpoint that was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Saved {
+    pub step: u64,
+    pub folder: PathBuf,
+    pub seconds: f64,
+    pub bytes: u64,
+}
+
+/// Writes checkpoints while the training goes on: one at a time, each by a thread of every rank.
+pub(crate) struct Saver {
+    /// Apart from the training's messages.
+    comm: Communicator,
+    store: Store,
+    /// On rank 0.
+    committer: Option<Arc<Committer>>,
+    running: Option<JoinHandle<Result<Saved, TrainError>>>,
+}
+
+impl Saver {
+    /// Checkpoints below `root`, the newest `keep` of which stay.
+    ///
+    /// # Errors
+    /// If the folder cannot be written to.
+    ///
+    /// # Communication
+    /// Collective over the world.
+    pub fn new(world: &Communicator, root: &Path, keep: usize) -> Result<Self, TrainError> {
+        let comm = world.duplicate()?;
+        let keep = NonZeroUsize::new(keep).unwrap_or(NonZeroUsize::MIN);
+        let committer = if comm.rank() == 0 { Some(Arc::new(Committer::open(root, keep)?)) } else { None };
+        Ok(Self { comm, store: Store::at(root), committer, running: None })
+    }
+
+    /// Starts to write a checkpoint of the parts of all ranks, after the one before it is done; returns that one.
+    ///
+    /// # Errors
+    /// If the checkpoint before could not be written.
+    ///
+    /// # Communication
+    /// Every rank must call it; waits for this rank's part of the checkpoint before.
+    pub fn start(&mut self, parts: Vec<Part>, run: RunState) -> Result<Option<Saved>, TrainError> {
+        let before = self.finish()?;
+        let (comm, store, committer) = (self.comm.clone(), self.store.clone(), self.committer.clone());
+        let rank = thread_rank();
+        let write = move || {
+            if let Some(rank) = rank {
+                set_thread_rank(rank);
+            }
+            write(&comm, &store, committer.as_deref(), &parts, &run)
+        };
+        let name = rank.map_or_else(|| "checkpoint".to_owned(), |rank| format!("rank {rank} checkpoint"));
+        self.running = Some(Builder::new().name(name).spawn(write).map_err(TrainError::Thread)?);
+        Ok(before)
+    }
+
+    /// The checkpoint being written, if it is done by now.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub fn poll(&mut self) -> Result<Option<Saved>, TrainError> {
+        if self.running.as_ref().is_some_and(JoinHandle::is_finished) { self.finish() } else { Ok(None) }
+    }
+
+    /// Waits for the checkpoint being written, if there is one.
+    ///
+    /// # Errors
+    /// If it could not be written.
+    pub fn finish(&mut self) -> Result<Option<Saved>, TrainError> {
+        let Some(running) = self.running.take() else { return Ok(None) };
+        match running.join() {
+            Ok(saved) => saved.map(Some),
+            Err(_) => Err(TrainError::SaverPanicked),
+        }
+    }
+}
+
+/// One rank's side: rank 0 begins, all write their parts, rank 0 commits; all learn how it went.
+fn write(
+    comm: &Communicator,
+    store: &Store,
+    committer: Option<&Committer>,
+    parts: &[Part],
+    run: &RunState,
+) -> Result<Saved, TrainError> {
+    let _span = trace_span!(target: "braidnet::timeline", "checkpoint", step = run.step).entered();
+    let start = Instant::now();
+    let begun = committer.map(|committer| committer.begin(run.step)).transpose()?;
+    let is_new = comm.broadcast(0, begun.map(|begun| u8::from(begun == Begun::New)), &())? == 1;
+    let mut bytes =
+        parts.iter().flat_map(|part| part.parameters.iter().chain(&part.moments)).map(|t| t.bytes.len() as u64).sum();
+    let mut folder = store.root().to_owned();
+    if is_new {
+        let manifest = store.write_parts(run.step, parts)?;
+        let text = serde_json::to_string(&manifest).map_err(|e| TrainError::Record { reason: e.to_string() })?;
+        let all = comm.gather(0, text, &())?;
+        if let (Some(committer), Some(all)) = (committer, all) {
+            let manifests = all.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Manifest>, _>>();
+            let manifests = manifests.map_err(|e| TrainError::Record { reason: e.to_string() })?;
+            bytes = manifests.iter().flat_map(|m| &m.parts).flat_map(|p| p.files()).map(|f| f.size).sum();
+            folder = committer.commit(manifests, run)?;
+        }
+    }
+    Ok(Saved { step: run.step, folder, seconds: start.elapsed().as_secs_f64(), bytes })
+}

@@ -1,0 +1,13 @@
+//! Command-line options that training programs share; every default is shown by `--help`.
+
+mod device;
+mod launch;
+mod network;
+mod schedule;
+mod training;
+
+pub use device::{DeviceArgs, DeviceKind};
+pub use launch::LaunchArgs;
+pub use network::{CoarseName, DepthInitName, NetworkArgs, OpeningName};
+pub use schedule::{ActivationsName, RelaxationName, ScheduleArgs, ScheduleName};
+pub use training::{DecayName, OnNanName, OptimizerName, TrainingArgs};

@@ -1,0 +1,99 @@
+//! Which network.
+
+use braidnet_nn::{CoarseOperator, DepthInit, OdeNet2dConfig, OpeningKind};
+use clap::{Args, ValueEnum};
+
+/// Initial parameters by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DepthInitName {
+    /// Every layer has parameters of its own.
+    Independent,
+    /// Layers of a coarse step start equal, up to `--depth-noise`.
+    Piecewise,
+}
+
+/// Coarse operators by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CoarseName {
+    /// Parameters of the first layer of the run.
+    FirstLayer,
+    /// As first-layer, evaluated at the predicted middle of the run: second order in time.
+    Midpoint,
+    /// Mean parameters of the run.
+    Mean,
+    /// Sum over the run at the frozen state.
+    Sum,
+}
+
+/// Opening layers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OpeningName {
+    /// Convolution and ReLU.
+    Conv,
+    /// The input's channels repeated.
+    Repeat,
+}
+
+/// An ODENet on images.
+#[derive(Debug, Clone, Args)]
+pub struct NetworkArgs {
+    /// ODE layers.
+    #[arg(long, default_value_t = 36)]
+    pub layers: usize,
+    /// Channels of the state.
+    #[arg(long, default_value_t = 3)]
+    pub channels: usize,
+    /// Convolutions per layer, 1 or 2.
+    #[arg(long, default_value_t = 2)]
+    pub convs: usize,
+    /// Width of the closing layer.
+    #[arg(long, default_value_t = 32)]
+    pub hidden: usize,
+    /// Sum of all time steps.
+    #[arg(long, default_value_t = 1.0)]
+    pub final_time: f64,
+    /// Opening layer.
+    #[arg(long, value_enum, default_value_t = OpeningName::Conv)]
+    pub opening: OpeningName,
+    /// Operator of coarse steps.
+    #[arg(long, value_enum, default_value_t = CoarseName::Midpoint)]
+    pub coarse_operator: CoarseName,
+    /// How initial parameters vary with depth.
+    #[arg(long, value_enum, default_value_t = DepthInitName::Piecewise)]
+    pub depth_init: DepthInitName,
+    /// Layers that start equal with piecewise initialisation. [default: the longest coarse step]
+    #[arg(long)]
+    pub depth_period: Option<usize>,
+    /// Noise between piecewise constant (0) and independent (1) initial parameters.
+    #[arg(long, default_value_t = 0.0)]
+    pub depth_noise: f64,
+}
+
+impl NetworkArgs {
+    /// The network for images of shape `image` (channels, height, width).
+    pub fn config(&self, image: [usize; 3], classes: usize) -> OdeNet2dConfig {
+        let piecewise = DepthInit::Piecewise { period: self.depth_period, noise: self.depth_noise };
+        OdeNet2dConfig {
+            image,
+            classes,
+            hidden: self.hidden,
+            final_time: self.final_time,
+            convs: self.convs,
+            opening: match self.opening {
+                OpeningName::Conv => OpeningKind::Conv,
+                OpeningName::Repeat => OpeningKind::Repeat,
+            },
+            coarse: match self.coarse_operator {
+                CoarseName::FirstLayer => CoarseOperator::FirstLayer,
+                CoarseName::Midpoint => CoarseOperator::Midpoint,
+                CoarseName::Mean => CoarseOperator::Mean,
+                CoarseName::Sum => CoarseOperator::Sum,
+            },
+            depth_init: match self.depth_init {
+                DepthInitName::Independent => DepthInit::Independent,
+                DepthInitName::Piecewise => piecewise,
+            },
+            ..OdeNet2dConfig::new(self.layers, self.channels)
+        }
+    }
+}
