@@ -131,10 +131,10 @@ impl<S: State> Mgrit<S> {
 
     /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it.
     pub(crate) fn keeps(&self, point: usize) -> bool {
-        let kept = |points: &Vec<usize>| points.binary_search(&point).is_ok();
-        point == self.layout.share(0).steps.start
-            || self.level(0).is_c_point(point)
-            || self.kept.as_ref().is_none_or(kept)
+        // A sequential solve walks over C-points as over others.
+        let is_c_point = self.levels.len() > 1 && self.level(0).is_c_point(point);
+        let is_kept = self.kept.as_ref().is_none_or(|points| points.binary_search(&point).is_ok());
+        point == self.layout.share(0).steps.start || is_c_point || is_kept
     }
 
     /// Asks `propagator` about every step that this rank would have it do, so that what cannot be done is known before

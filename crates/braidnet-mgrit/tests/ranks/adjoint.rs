@@ -78,14 +78,17 @@ fn gradients_where_runs_cross_borders(comm: &Communicator) -> Checked {
     let fcf = MgritOptions { relaxation: vec![Relaxation::Fcf(1)], skip_downcycle: false, ..network(3, 2, 1) };
     let f_cycles = MgritOptions { cycle: Cycle::F { v_cycles: 1, iterations: None }, ..network(4, 2, 2) };
     let final_fc = MgritOptions { final_sweep: FinalSweep::Fc, ..network(3, 3, 1) };
+    let sequential = MgritOptions::sequential();
     for n in [4, 5, 8, 23] {
         for heavy in [0, n - 1, n / 2] {
             let costs: Vec<f64> = (0..n).map(|k| if k == heavy { 9.0 } else { 1.0 }).collect();
             let Ok(partition) = Partition::by_cost(&costs, comm.size()) else { continue };
-            for backward in [&network(2, 4, 1), &fcf, &f_cycles, &final_fc, &MgritOptions::sequential()] {
-                for shares in [true, false] {
+            for backward in [&network(2, 4, 1), &fcf, &f_cycles, &final_fc, &sequential] {
+                for (shares, forward) in
+                    [(true, network(3, 3, 2)), (false, network(3, 3, 2)), (true, sequential.clone())]
+                {
                     let tunable = Tunable::new(Scalar::generic(n), shares);
-                    let setup = (&tunable.layers.grid(0.3), &partition, [&network(3, 3, 2), backward]);
+                    let setup = (&tunable.layers.grid(0.3), &partition, [&forward, backward]);
                     same_as_alone(comm, setup, &tunable, &0.5)?;
                 }
             }
