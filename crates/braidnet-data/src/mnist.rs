@@ -28,8 +28,8 @@ pub fn load(folder: &Path) -> Result<Split, DataError> {
         return Err(DataError::FolderMissing { folder: folder.to_owned() });
     }
     // All four are looked for before any is read: a missing file shows at once.
-    let train = Files::find(folder, "train")?;
-    let test = Files::find(folder, "t10k")?;
+    let train = Files::find(folder, Part::Train)?;
+    let test = Files::find(folder, Part::Test)?;
     let split = Split { train: train.read()?, test: test.read()? };
 
     let [train_shape, test_shape] = [&split.train, &split.test].map(|set| [set.rows(), set.cols()]);
@@ -39,6 +39,61 @@ pub fn load(folder: &Path) -> Result<Split, DataError> {
     Ok(split)
 }
 
+/// One of the two sets of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// To learn from.
+    Train,
+    /// To be judged by.
+    Test,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Test => "t10k",
+        }
+    }
+}
+
+/// Reads the images of one set alone, for who needs no classes: every label is 0, of one class.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_images(folder: &Path, part: Part) -> Result<ImageSet, DataError> {
+    let file = find_in(folder, part, "images", "idx3-ubyte")?;
+    let IdxImages { pixels, n_images, rows, cols } = idx::read_images(&file)?;
+    ImageSet::new(pixels, rows, cols, vec![0; n_images], 1)
+}
+
+/// Reads the classes of one set alone, for who needs no images: they are of 0 x 0 pixels.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_labels(folder: &Path, part: Part) -> Result<ImageSet, DataError> {
+    let file = find_in(folder, part, "labels", "idx1-ubyte")?;
+    ImageSet::new(Vec::new(), 0, 0, read_labels(&file)?, CLASSES)
+}
+
+fn find_in(folder: &Path, part: Part, what: &str, kind: &str) -> Result<PathBuf, DataError> {
+    if !folder.is_dir() {
+        return Err(DataError::FolderMissing { folder: folder.to_owned() });
+    }
+    find(folder, &format!("{}-{what}", part.name()), kind)
+}
+
+fn read_labels(file: &Path) -> Result<Vec<u8>, DataError> {
+    let labels = idx::read_labels(file)?;
+    match labels.iter().position(|&label| usize::from(label) >= CLASSES) {
+        Some(index) => {
+            let (file, label) = (file.to_owned(), labels[index]);
+            Err(DataError::LabelOutOfRange { file, index, label, classes: CLASSES })
+        }
+        None => Ok(labels),
+    }
+}
+
 /// The two files of one set.
 struct Files {
     images: PathBuf,
@@ -46,19 +101,15 @@ struct Files {
 }
 
 impl Files {
-    fn find(folder: &Path, part: &str) -> Result<Self, DataError> {
+    fn find(folder: &Path, part: Part) -> Result<Self, DataError> {
         Ok(Self {
-            images: find(folder, &format!("{part}-images"), "idx3-ubyte")?,
-            labels: find(folder, &format!("{part}-labels"), "idx1-ubyte")?,
+            images: find_in(folder, part, "images", "idx3-ubyte")?,
+            labels: find_in(folder, part, "labels", "idx1-ubyte")?,
         })
     }
 
     fn read(&self) -> Result<ImageSet, DataError> {
-        let labels = idx::read_labels(&self.labels)?;
-        if let Some(index) = labels.iter().position(|&label| usize::from(label) >= CLASSES) {
-            let (file, label) = (self.labels.clone(), labels[index]);
-            return Err(DataError::LabelOutOfRange { file, index, label, classes: CLASSES });
-        }
+        let labels = read_labels(&self.labels)?;
         let IdxImages { pixels, n_images, rows, cols } = idx::read_images(&self.images)?;
         if n_images != labels.len() {
             return Err(DataError::CountsDiffer {

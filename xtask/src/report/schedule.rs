@@ -15,7 +15,7 @@ pub struct Schedule {
     pub duration_ns: u64,
     /// The phases, in the order of their first appearance.
     pub phases: Vec<String>,
-    /// The time of each phase as a share of the ranks' time; what helpers do comes on top.
+    /// The time of each phase as a share of the ranks' time, without what their helpers do.
     pub shares: Vec<f64>,
     pub rows: Vec<Row>,
 }
@@ -58,10 +58,13 @@ impl Schedule {
         }
         let duration_ns = (window.1 - window.0).max(1);
         let n_ranks = threads.keys().filter(|(_, is_helper, _)| !is_helper).count();
-        let shares = shares(threads.values().flatten(), phases.len(), n_ranks as f64 * duration_ns as f64);
+        let own = threads.iter().filter(|((_, is_helper, _), _)| !is_helper).flat_map(|(_, segments)| segments);
+        let shares = shares(own, phases.len(), n_ranks as f64 * duration_ns as f64);
         let row = |((rank, is_helper, thread), segments): ((usize, bool, usize), Vec<Segment>)| {
             let name = trace.threads.get(&(rank, thread)).filter(|_| is_helper);
-            let label = name.map_or(format!("rank {rank}"), |name| format!("rank {rank}, {name}"));
+            let rank = format!("rank {rank}");
+            let helper = |name: &String| format!("{rank}, {}", name.trim_start_matches(&rank).trim());
+            let label = name.map_or(rank.clone(), helper);
             Row { label, blocks: blocks(&segments, window) }
         };
         let rows = threads.into_iter().map(row).collect();
@@ -220,7 +223,7 @@ mod tests {
         let mut events = vec![step(1, 0, 0, 900), step(2, 0, 1000, 100), step(3, 0, 2000, 50), step(2, 1, 1050, 150)];
         events.extend([event("relax", 0, 0, 1000, 50), event("wait", 1, 0, 1050, 150), event("relax", 0, 0, 2000, 50)]);
         events.push(event("load", 0, 5, 900, 200));
-        let threads = [((0, 0), "rank 0".to_owned()), ((0, 5), "loader".to_owned())].into();
+        let threads = [((0, 0), "rank 0".to_owned()), ((0, 5), "rank 0 loader".to_owned())].into();
         let schedule = Schedule::of(&Trace { events, threads, n_dropped: 0 }).unwrap();
         assert_eq!((schedule.step, schedule.duration_ns), (Some(2), 200));
         let labels: Vec<_> = schedule.rows.iter().map(|row| row.label.as_str()).collect();
@@ -234,7 +237,7 @@ mod tests {
         assert_eq!(spans(2), [("wait", 0.25, 1.0)]);
         let shares = schedule.phases.iter().map(String::as_str).zip(&schedule.shares);
         let shares: BTreeMap<_, _> = shares.map(|(name, share)| (name, 1000.0 * share)).collect();
-        assert_eq!(shares, [("relax", 125.0), ("step", 125.0), ("wait", 375.0), ("load", 250.0)].into());
+        assert_eq!(shares, [("relax", 125.0), ("step", 125.0), ("wait", 375.0), ("load", 0.0)].into());
     }
 
     #[test]

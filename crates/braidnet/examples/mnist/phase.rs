@@ -7,7 +7,7 @@ use braidnet::prelude::*;
 use braidnet::train::{memory, spread_within_runs};
 
 use crate::Options;
-use crate::data::Data;
+use crate::data::{Data, Sizes};
 use crate::report::Row;
 
 /// What is run.
@@ -22,10 +22,10 @@ pub struct Phase<'a> {
 pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>) -> anyhow::Result<Option<Row>> {
     memory::reset_peak();
     let device = options.device.device(mesh);
-    let ([train, test], [n_train, n_test, rows, cols, classes]) = data.samples(mesh, &device)?;
+    let ([train, test], Sizes { n: [n_train, n_test], rows, cols }) = data.samples(mesh, &device)?;
     ensure!(n_train > 0 && n_test > 0, "{n_train} training and {n_test} test images: at least 1 of each is needed");
 
-    let config = options.network.config([1, rows, cols], classes);
+    let config = options.network.config([1, rows, cols], mnist::CLASSES);
     let model = build(options, &config, phase.schedule, mesh)?;
     let training = training(options, phase);
     let plan = plan(&model, mesh, phase.schedule, &training)?;
@@ -68,7 +68,7 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
 
 /// Prints what every rank would do in a step.
 pub fn dry_run(options: &Options, mesh: &Mesh) -> anyhow::Result<()> {
-    let config = options.network.config([1, 28, 28], 10);
+    let config = options.network.config([1, 28, 28], mnist::CLASSES);
     let schedule = options.schedule.schedule();
     let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, is_baseline: false };
     let model = build(options, &config, &schedule, mesh)?;
