@@ -62,10 +62,27 @@ const REFUSALS: &[Refusal] = &[
     Refusal { example: "model_problems", args: &["/nonexistent.json"], word: "/nonexistent.json" },
 ];
 
-/// How the example `fault` fails on its rank 1, one way each run.
-const FAULTS: [&str; 3] = ["error", "panic", "abort"];
-const FAULT_WORDS: [&str; 2] = ["rank 1", "layer 7 is not a number"];
+/// What happens to rank 1 of the example `fault`, and the words that must name it.
+struct Fault {
+    kind: &'static str,
+    words: &'static [&'static str],
+    /// Whether it can also happen to a thread.
+    on_threads: bool,
+}
+
+const FAULTS: [Fault; 7] = [
+    Fault { kind: "error", words: &["rank 1", "layer 7 is not a number"], on_threads: true },
+    Fault { kind: "panic", words: &["rank 1", "layer 7 is not a number"], on_threads: true },
+    Fault { kind: "abort", words: &["rank 1", "layer 7 is not a number"], on_threads: true },
+    Fault { kind: "return", words: &["rank 1 has ended without sending"], on_threads: true },
+    Fault { kind: "hang", words: &["rank 1 has not answered for 1 s: it hangs"], on_threads: true },
+    // Each mpirun has its own words for this one, and not all are on stderr.
+    Fault { kind: "kill", words: &[], on_threads: false },
+    Fault { kind: "stop", words: &["rank 1 has not answered for", "it was stopped"], on_threads: false },
+];
 const FAULT_RANKS: usize = 3;
+/// Seconds that ranks wait for one that hangs.
+const FAULT_PATIENCE: &str = "1";
 
 const RUN_LIMIT: Duration = Duration::from_secs(300);
 const REFUSAL_LIMIT: Duration = Duration::from_secs(60);
@@ -122,19 +139,32 @@ impl Examples {
         Ok(())
     }
 
-    /// Runs a program whose rank 1 fails while the others wait for it: the job must end soon, with that rank's
-    /// message. The inner error says why this was not tried.
+    /// Runs a program whose rank 1 fails while the others wait for it, on threads or under mpirun, once for every way
+    /// to fail: the job must end soon, with a message that names that rank.
     ///
     /// # Errors
     /// If the job succeeds, hangs, or says something else.
-    pub fn fail_on_one_rank(&self, mpi: &Mpi) -> Result<Result<(), String>> {
-        let Ok(path) = self.path("fault") else { return Ok(Err("there is no example `fault`".to_owned())) };
-        for kind in FAULTS {
-            let mut command = mpi.command(FAULT_RANKS, path);
-            command.arg(kind).env_remove("RUST_BACKTRACE");
-            fails_within(&mut command, FAULT_LIMIT, &FAULT_WORDS, Panics::Allowed)?;
+    pub fn fail_on_one_rank(&self, mpi: Option<&Mpi>) -> Result<()> {
+        let path = self.path("fault")?;
+        for fault in FAULTS.iter().filter(|fault| mpi.is_some() || fault.on_threads) {
+            let mut command = mpi.map_or_else(|| Command::new(path), |mpi| mpi.command(FAULT_RANKS, path));
+            command.args([fault.kind, FAULT_PATIENCE]).env_remove("RUST_BACKTRACE");
+            fails_within(&mut command, FAULT_LIMIT, fault.words, Panics::Allowed)?;
         }
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// Kills a training a few times and resumes it, on threads or under mpirun: it must lose nothing. The inner error
+    /// says why this was not tried.
+    ///
+    /// # Errors
+    /// What it lost, or how it ended instead.
+    pub fn survive_kills(&self, mpi: Option<&Mpi>) -> Result<Result<(), String>> {
+        let path = self.path("mnist")?;
+        #[cfg(unix)]
+        return crate::kills::try_a_few(path, mpi).map(Ok);
+        #[cfg(not(unix))]
+        return Ok(Err(format!("no signals here to kill {} with", path.display())));
     }
 
     fn step(

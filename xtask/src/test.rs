@@ -25,12 +25,14 @@ const TESTS_UNDER_MPIRUN: &str = "tests under mpirun";
 const EXAMPLES: &str = "examples, build";
 const EXAMPLES_UNDER_MPIRUN: &str = "examples under mpirun";
 const FAULTS: &str = "one rank fails under mpirun";
+const KILLS: &str = "killed and resumed under mpirun";
 
 /// Everything to check before a change, cheapest first; stops at the first failure.
 ///
 /// The formatting; what a build with MPI needs, installed if missing, where that takes no password; lints;
-/// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations; a job
-/// with a rank that fails. Steps that cannot run here are left out, and the table at the end says why.
+/// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations;
+/// jobs with a rank that fails; a training that is killed and resumed. Steps that cannot run here are left out, and the
+/// table at the end says why.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Only the formatting, lints, and tests with ranks on threads; installs nothing
@@ -137,21 +139,23 @@ fn run_ranks(mpi: &Mpi, n: usize, program: &Executable) -> Result<()> {
     run_within(command.current_dir(&program.package), RANKS_LIMIT)
 }
 
-/// The examples: on threads, under mpirun, with bad input, and the one that fails on a rank.
+/// The examples: on threads, under mpirun, with bad input, the one that fails on a rank, and a training that is killed.
 fn check_examples(options: &Options, steps: &mut Steps, workspace: Workspace, mpi: Result<Mpi, String>) -> Result<()> {
     let examples = steps.run(EXAMPLES, || Examples::build(workspace))?;
     if !options.only_mpi {
         examples.run_on_threads(steps)?;
         steps.run("examples refuse bad input", || examples.refuse_bad_input())?;
+        steps.run("one rank fails on threads", || examples.fail_on_one_rank(None))?;
+        steps.attempt("killed and resumed on threads", || examples.survive_kills(None)).map(drop)?;
     }
     match mpi {
         Ok(mpi) => {
             examples.run_under_mpirun(steps, &mpi)?;
-            steps.attempt(FAULTS, || examples.fail_on_one_rank(&mpi)).map(drop)
+            steps.run(FAULTS, || examples.fail_on_one_rank(Some(&mpi)))?;
+            steps.attempt(KILLS, || examples.survive_kills(Some(&mpi))).map(drop)
         }
         Err(why) => {
-            steps.leave_out(EXAMPLES_UNDER_MPIRUN, &why);
-            steps.leave_out(FAULTS, &why);
+            [EXAMPLES_UNDER_MPIRUN, FAULTS, KILLS].iter().for_each(|name| steps.leave_out(name, &why));
             Ok(())
         }
     }

@@ -22,7 +22,7 @@
 //! | a rank ... | on threads | under `mpirun` |
 //! |---|---|---|
 //! | returns an error, panics, aborts | the others' calls return [`CommError::Aborted`] at once | it writes its message, and the job ends at once |
-//! | returns while another waits for it | the waiting call returns [`CommError::PeerEnded`] | the same, after a second or two |
+//! | returns while another waits for it | the waiting call returns [`CommError::PeerEnded`] | the same, within 4 s |
 //! | does not answer | the patience of the [`Launch`] ends, and the rank at the end of the chain of waits is named | the patience ends, and the rank waited for is named |
 //! | does not return after a failure | the process ends with code 1 after 10 s | the job ends at once |
 //! | is killed | - | `mpirun` ends the job |
@@ -39,7 +39,8 @@
 //! Calls are wrapped in `tracing` spans of target `braidnet::timeline` and level `TRACE`: `send` (field `to`), `wait`
 //! (field `from`), `barrier`, `broadcast`, `gather` and `all-reduce`. [`thread_rank`] says which rank a thread works for.
 //!
-//! The vocabulary that all crates share is in `docs/conventions.md`.
+//! All cases, with their times, are in `docs/faults.md`; the vocabulary that all crates share is in
+//! `docs/conventions.md`.
 
 mod all_reduce;
 mod barrier;

@@ -6,7 +6,8 @@
 //! | [`logging`] | log lines on stderr, each with its rank |
 //! | [`timeline`] | what every rank did when, as one trace for Perfetto |
 //!
-//! Nothing here knows tensors or layers: the training loop brings numbers and opens spans.
+//! Nothing here knows tensors or layers: the training loop brings numbers and opens spans. `docs/metrics.md` describes
+//! the files for those who read them with other tools.
 
 mod error;
 mod file;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use braidnet_checkpoint::CheckpointError;
-use braidnet_comm::CommError;
+use braidnet_comm::{CommError, MeshError};
 use braidnet_grid::GridError;
 use braidnet_mgrit::MgritError;
 use braidnet_monitor::MonitorError;
@@ -19,6 +19,9 @@ pub enum TrainError {
     /// A message failed, or another rank did.
     #[error(transparent)]
     Comm(#[from] CommError),
+    /// The ranks cannot be arranged as asked for.
+    #[error(transparent)]
+    Mesh(#[from] MeshError),
     /// A grid or partition is invalid.
     #[error(transparent)]
     Grid(#[from] GridError),
@@ -101,17 +104,27 @@ pub enum TrainError {
         /// The folder.
         path: PathBuf,
     },
-    /// A checkpoint of a run on other data.
-    #[error("checkpoint {}: its {what} is {saved}, this run's is {now}: use the same, so that no sample is seen twice", .folder.display())]
+    /// A run that goes on from an older checkpoint than its folder has.
+    #[error(
+        "{} is of a later step than {step}, from which the run is to go on, and is never overwritten: move it away, or choose another folder for the run", .path.display()
+    )]
+    LaterCheckpoint {
+        /// The later checkpoint.
+        path: PathBuf,
+        /// The step to go on from.
+        step: u64,
+    },
+    /// A checkpoint of a run with another seed, other data or another optimizer.
+    #[error("checkpoint {}: its {what} is {saved}, this run's is {now}: use the same to go on from it", .folder.display())]
     OtherRun {
         /// The checkpoint.
         folder: PathBuf,
         /// What differs.
         what: &'static str,
         /// Of the checkpoint.
-        saved: u64,
+        saved: String,
         /// Of this run.
-        now: u64,
+        now: String,
     },
     /// A folder of the run that cannot be written to.
     #[error("cannot write {}: {source}: check the path, its permissions and the free space", .path.display())]

@@ -1,11 +1,18 @@
 //! Layer-parallel training.
 //!
-//! [`LayerParallel`] is a network spread over the ranks of a communicator: `forward`, `loss`, `backward`. Every rank
-//! calls the same things; the opening layer works on the first rank, closing layer and loss on the last. A
-//! [`Schedule`] says how the two solves are done, [`LayerParallel::gradient_error`] how far the gradients are from the
-//! exact ones, and an [`Optimizer`] updates each rank's own layers.
+//! [`Trainer`] is the loop as users of other frameworks know it: [`Trainer::fit`] with progress, metrics, checkpoints and
+//! a controlled end. It is made of pieces that can be used without it:
 //!
-//! The vocabulary that all crates share is in `docs/conventions.md`.
+//! - [`LayerParallel`] is a network spread over the layer axis: `forward`, `loss`, `backward`. Every rank calls the same
+//!   things; the opening layer works on the first rank, closing layer and loss on the last.
+//! - A [`Schedule`] says how the two solves are done, what is kept between them, and whether micro-batches go in turn or
+//!   as a pipeline; [`LayerParallel::gradient_error`] says how far the gradients are from the exact ones.
+//! - [`LayerParallel::train_step`] forms the gradients of a shard of a global batch, which a [`GradientReducer`] sums over
+//!   micro-batches and over the data axis.
+//! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`].
+//! - [`data`] gives each rank its part of the samples.
+//!
+//! `docs/training.md` is the guide for users; the vocabulary that all crates share is in `docs/conventions.md`.
 
 pub mod data;
 mod error;

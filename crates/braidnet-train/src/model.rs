@@ -87,8 +87,10 @@ impl<N: Network> LayerParallel<N> {
     /// [`OnNonFinite::Report`] the ranks go on and the reports say so, for callers that agree on what to do.
     pub fn set_on_non_finite(&mut self, choice: OnNonFinite) {
         self.on_non_finite = choice;
-        self.solvers.forward.set_on_non_finite(choice);
-        self.solvers.adjoint.set_on_non_finite(choice);
+        for solvers in std::iter::once(&mut self.solvers).chain(&mut self.exact) {
+            solvers.forward.set_on_non_finite(choice);
+            solvers.adjoint.set_on_non_finite(choice);
+        }
     }
 
     /// This rank's layers as steps of the finest level.
@@ -135,11 +137,6 @@ impl<N: Network> LayerParallel<N> {
     /// Whether this rank has the closing layer and needs the targets.
     pub fn is_last(&self) -> bool {
         self.comm.rank() + 1 == self.comm.size()
-    }
-
-    /// Length in layers of the longest coarse step of either solve.
-    pub fn longest_run(&self) -> usize {
-        self.solvers.forward.hierarchy().longest_run().max(self.solvers.adjoint.hierarchy().longest_run())
     }
 
     /// The output of the network, shape `[batch, classes]`, on the last rank; no gradients.
@@ -206,7 +203,7 @@ impl<N: Network> LayerParallel<N> {
         let opened = self.first_state(batch, input, |network, input| network.open_recorded(input))?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward(&self.network, solvers, batch, opened, OnNonFinite::Fail)
+        forward(&self.network, solvers, batch, opened, self.on_non_finite)
     }
 
     /// Makes the exact solvers, unless they exist.
@@ -214,7 +211,7 @@ impl<N: Network> LayerParallel<N> {
         if self.exact.is_none() {
             let options = [MgritOptions::sequential(), MgritOptions::sequential()];
             let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
-            self.exact = Some(solvers.set_up(self.activations, OnNonFinite::Fail));
+            self.exact = Some(solvers.set_up(self.activations, self.on_non_finite));
         }
         Ok(())
     }

@@ -29,6 +29,26 @@ pub enum OptimizerConfig {
     },
 }
 
+impl OptimizerConfig {
+    /// Which rule it is; its numbers aside.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sgd { .. } => "sgd",
+            Self::Adam => "adam",
+            Self::AdamW { .. } => "adam-w",
+        }
+    }
+
+    /// How many numbers it keeps per parameter.
+    pub(crate) fn n_moments(self) -> u64 {
+        match self {
+            Self::Sgd { momentum: 0.0 } => 0,
+            Self::Sgd { .. } => 1,
+            Self::Adam | Self::AdamW { .. } => 2,
+        }
+    }
+}
+
 /// What an optimizer keeps, named `{parameter id}.{field}`.
 pub(crate) struct OptimizerState {
     pub tensors: Vec<(String, TensorData)>,

@@ -153,6 +153,9 @@ impl<N: Network> Pipeline<'_, N> {
             pending.push((step, formed.map_err(|source| self.failed(step, source))?));
         }
         drop(span);
+        if !lambda.norm_squared().is_finite() {
+            self.report.bad_adjoint = self.report.bad_adjoint.or(self.steps.first().map(|step| step.layer));
+        }
         let opening = match opening {
             Some(opening) => Some((opening, lambda)),
             None => {

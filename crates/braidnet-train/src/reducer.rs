@@ -53,6 +53,23 @@ impl GradientReducer {
         data: &Communicator,
         device: &Device,
     ) -> Result<Self, TrainError> {
+        Self::with_bucket(network, schedule, data, device, BUCKET)
+    }
+
+    /// As [`GradientReducer::new`], with buckets of at least `bucket` bytes. Their size does not change the sums.
+    ///
+    /// # Errors
+    /// If a message fails.
+    ///
+    /// # Communication
+    /// Collective over the data axis.
+    pub fn with_bucket<N: Network>(
+        network: &N,
+        schedule: &Schedule,
+        data: &Communicator,
+        device: &Device,
+        bucket: usize,
+    ) -> Result<Self, TrainError> {
         let mut order = Vec::new();
         network.visit_parameters(|p| order.push((p.name.clone(), p.id, p.shape.iter().product::<usize>())));
         // The closing layer comes first and the opening layer last. A sequential adjoint goes down the layers; MGRIT
@@ -75,12 +92,12 @@ impl GradientReducer {
             is_last: true,
             n_started: 0,
         };
-        order.into_iter().for_each(|(_, id, len)| reducer.place(id, len));
+        order.into_iter().for_each(|(_, id, len)| reducer.place(id, len, bucket));
         Ok(reducer)
     }
 
-    fn place(&mut self, id: ParamId, len: usize) {
-        let is_full = |bucket: &Bucket| 4 * bucket.len >= BUCKET;
+    fn place(&mut self, id: ParamId, len: usize, n_bytes: usize) {
+        let is_full = |bucket: &Bucket| size_of::<f32>() * bucket.len >= n_bytes;
         if self.buckets.last().is_none_or(is_full) {
             self.buckets.push(Bucket { len: 0, values: Vec::new(), n_parameters: 0, n_missing: 0, reducing: None });
         }

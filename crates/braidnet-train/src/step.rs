@@ -68,6 +68,8 @@ pub struct StepReport {
     pub forward: Option<SolveReport>,
     /// The adjoint solve, likewise.
     pub backward: Option<SolveReport>,
+    /// A layer of this rank behind which the adjoint of some micro-batch is not finite.
+    pub bad_adjoint: Option<usize>,
     /// Seconds in all.
     pub seconds: f64,
     /// Of them, seconds spent waiting for other layer ranks.
@@ -145,6 +147,7 @@ impl<N: Network> LayerParallel<N> {
             }
             let (forward, backward) = loss.backward_into(|gradients| reducer.push(gradients))?;
             report.seconds_waiting += forward.seconds_waiting + backward.seconds_waiting;
+            report.bad_adjoint = report.bad_adjoint.or(backward.not_finite.map(|found| found.layer));
             (report.forward, report.backward) = (Some(forward), Some(backward));
         }
         Ok(report)

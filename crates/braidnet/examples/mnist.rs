@@ -10,14 +10,14 @@ mod report;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use braidnet::config::{self, ConfigArgs, Merged};
 use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
 
 use data::Data;
-use phase::{Phase, train};
+use phase::{Phase, Trained, train};
 use report::{Row, print_table};
 
 /// Trains an ODENet on handwritten digits with the given schedule on a mesh of layer ranks x data ranks. Without --out it
@@ -113,27 +113,21 @@ fn run(options: &Options, table: &str) -> anyhow::Result<()> {
 fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
     let mesh = Mesh::new(world, &options.launch.mesh(), options.network.layers)?;
-    if world.rank() == 0 {
-        save_configuration(options, table)?;
+    if world.rank() == 0 && (options.training.out.is_some() || options.config.config.is_some() || options.dry_run) {
+        println!("{table}");
     }
     if options.dry_run {
         return phase::dry_run(options, &mesh);
     }
+    let mut end = End::Finished;
     if options.has_baseline() {
-        let schedule = Schedule::sequential();
-        if let Some(alone) = world.first_ranks(1)? {
-            let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
-            let mesh = Mesh::new(&alone, &one, options.network.layers)?;
-            let phase = Phase { name: "sequential, 1 rank".to_owned(), schedule: &schedule, is_baseline: true };
-            rows.extend(train(options, &phase, &mesh, data).context("sequential run")?);
-        }
-        world.barrier()?;
+        let baseline = baseline(options, world, data).context("sequential run")?;
+        end = baseline.end;
+        rows.extend(baseline.row);
     }
-    let schedule = options.schedule.schedule();
-    let shape = mesh.shape();
-    let name = format!("{}, {} x {} ranks", name_of(options), shape.layer_ranks, shape.data_ranks);
-    let phase = Phase { name, schedule: &schedule, is_baseline: false };
-    rows.extend(train(options, &phase, &mesh, data)?);
+    if end == End::Finished {
+        rows.extend(trained(options, table, &mesh, data)?);
+    }
     if world.rank() == 0 {
         print_table(&rows);
         println!("{}", rows.last().map_or("", |row| row.end.as_str()));
@@ -141,19 +135,30 @@ fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) ->
     Ok(())
 }
 
-/// Prints the merged configuration of a run that has a folder, and saves it there.
-fn save_configuration(options: &Options, table: &str) -> anyhow::Result<()> {
-    let Some(out) = &options.training.out else { return Ok(()) };
-    println!("{table}");
-    if options.dry_run {
-        return Ok(());
+/// The sequential run, on rank 0; the others wait for it.
+fn baseline(options: &Options, world: &Communicator, data: &Data) -> anyhow::Result<Trained> {
+    let mut row = None;
+    let mut stopped = None;
+    if let Some(alone) = world.first_ranks(1)? {
+        let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
+        let mesh = Mesh::new(&alone, &one, options.network.layers)?;
+        let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
+        let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
+        let trained = train(options, &phase, &mesh, data)?;
+        stopped = Some(u8::from(trained.end == End::Stopped));
+        row = trained.row;
     }
-    let path = out.join("config.toml");
-    let write = || std::fs::create_dir_all(out).and_then(|()| std::fs::write(&path, table));
-    match write() {
-        Ok(()) => Ok(()),
-        Err(error) => bail!("cannot write {}: {error}", path.display()),
-    }
+    let end = if world.broadcast(0, stopped, &())? == 1 { End::Stopped } else { End::Finished };
+    Ok(Trained { row, end })
+}
+
+/// The run that was asked for.
+fn trained(options: &Options, table: &str, mesh: &Mesh, data: &Data) -> anyhow::Result<Option<Row>> {
+    let schedule = options.schedule.schedule();
+    let shape = mesh.shape();
+    let name = format!("{}, {} x {} ranks", name_of(options), shape.layer_ranks, shape.data_ranks);
+    let phase = Phase { name, schedule: &schedule, configuration: Some(table.to_owned()), is_baseline: false };
+    Ok(train(options, &phase, mesh, data)?.row)
 }
 
 fn name_of(options: &Options) -> String {

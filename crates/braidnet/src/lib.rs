@@ -2,7 +2,8 @@
 //!
 //! Layers are time steps: forward and backward propagation are solved over many ranks at once by multigrid reduction in
 //! time, and the error that this makes in the gradients can be seen at any time. This crate re-exports the others and
-//! adds command-line options ([`options`]); [`prelude`] is what a training program needs.
+//! adds command-line options ([`options`]), also from a TOML file ([`config`]); [`prelude`] is what a training program
+//! needs. `docs/training.md` is the guide for users.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/loop.rs")]

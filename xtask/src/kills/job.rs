@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::history::count_steps;
-use super::strike::{Blow, Since, Strike};
+use super::history::{count_steps, has_unfinished_checkpoint};
+use super::strike::{Blow, Phase, Since, Strike};
 use crate::command::{cannot_start, probe};
 
 /// How often the processes are looked at.
 const TICK: Duration = Duration::from_millis(10);
 /// How often all processes of the machine are listed, which takes longer.
 const LIST_TICK: Duration = Duration::from_millis(100);
-/// How long a job may take to its first step, or for all of its ranks to be there.
+/// How often the folder of checkpoints is looked at: one is soon written.
+const CHECKPOINT_TICK: Duration = Duration::from_millis(1);
+/// How long a job may take to its first step, from there to its first checkpoint, or for all of its ranks to be there.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// A running job. Dropped, it is killed with all of its processes.
@@ -39,7 +41,7 @@ pub enum Struck {
     /// The job was done before.
     Finished(ExitStatus),
     /// It ended because of it, and all of its processes were gone after that time.
-    Ended { status: ExitStatus, gone_after: Duration, has_begun: bool },
+    Ended { status: ExitStatus, gone_after: Duration, phase: Phase },
 }
 
 impl Job {
@@ -88,8 +90,11 @@ impl Job {
     /// # Errors
     /// If a process of the job is still there after `limit`.
     pub fn suffer(mut self, strike: Strike, limit: Duration) -> Result<Struck> {
-        if strike.since == Since::FirstStep {
+        if strike.since != Since::Start {
             self.first_step()?;
+        }
+        if strike.since == Since::Checkpoint {
+            self.first_checkpoint()?;
         }
         if let Some(status) = self.end_within(strike.delay)? {
             return Ok(Struck::Finished(status));
@@ -97,7 +102,7 @@ impl Job {
         let Some(targets) = self.targets(strike.blow)? else {
             return Ok(Struck::Finished(self.child.wait()?));
         };
-        let has_begun = self.has_begun();
+        let phase = self.phase();
         for target in targets {
             // Gone already: the end that follows is judged all the same.
             let _ = kill_process(target, strike.blow.signal());
@@ -110,13 +115,34 @@ impl Job {
             others = self.others()?;
         }
         match status {
-            Some(status) if others.is_empty() => Ok(Struck::Ended { status, gone_after: struck.elapsed(), has_begun }),
+            Some(status) if others.is_empty() => Ok(Struck::Ended { status, gone_after: struck.elapsed(), phase }),
             Some(_) => bail!(
                 "{} s after {} these processes of the job are still there: {others:?}",
                 limit.as_secs(),
                 strike.blow.describe()
             ),
             None => bail!("{} s after {} the job is still there", limit.as_secs(), strike.blow.describe()),
+        }
+    }
+
+    /// Waits until a checkpoint is begun, or the job ends.
+    fn first_checkpoint(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < START_LIMIT {
+            if has_unfinished_checkpoint(&self.out) || self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(CHECKPOINT_TICK);
+        }
+        bail!("no checkpoint within {} s", START_LIMIT.as_secs())
+    }
+
+    /// What the job is doing. What an earlier start has left of a checkpoint is removed before the first step.
+    fn phase(&self) -> Phase {
+        match (self.has_begun(), has_unfinished_checkpoint(&self.out)) {
+            (false, _) => Phase::Start,
+            (true, false) => Phase::Training,
+            (true, true) => Phase::Checkpoint,
         }
     }
 

@@ -41,11 +41,11 @@ impl Blow {
 
     /// What is wrong with how the job ended, if something is. Before its first step a program may not yet listen to
     /// polite signals: it then dies of them.
-    pub fn judge(self, status: ExitStatus, has_begun: bool) -> Option<String> {
+    pub fn judge(self, status: ExitStatus, phase: Phase) -> Option<String> {
         if !self.is_polite() {
             return status.success().then(|| format!("succeeded in spite of {}", self.describe()));
         }
-        let may_fail = !has_begun;
+        let may_fail = phase == Phase::Start;
         (!status.success() && !may_fail).then(|| format!("ended with {} after {}", show(status), self.describe()))
     }
 
@@ -79,6 +79,41 @@ pub enum Since {
     Start,
     /// The first step that it does.
     FirstStep,
+    /// The first checkpoint that it begins to write.
+    Checkpoint,
+}
+
+impl Since {
+    /// In words.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Start => "the start",
+            Self::FirstStep => "a first step",
+            Self::Checkpoint => "a checkpoint was begun",
+        }
+    }
+}
+
+/// What a job does when it is struck, as far as that is seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It has done no step yet.
+    Start,
+    /// It trains.
+    Training,
+    /// A checkpoint is being written, or an old one removed, while it trains.
+    Checkpoint,
+}
+
+impl Phase {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Training => "training",
+            Self::Checkpoint => "checkpoint",
+        }
+    }
 }
 
 /// A blow and its moment.
@@ -96,11 +131,13 @@ pub struct Durations {
     pub to_first_step: Duration,
     /// From there to the end.
     pub training: Duration,
+    /// From the beginning of a checkpoint to its end.
+    pub checkpoint: Duration,
 }
 
 impl Strike {
-    /// A strike at random; one in four during the start, the others within a third of the training. `n_ranks` is the
-    /// number of processes under mpirun.
+    /// A strike at random; one in five during the start, one in five during a checkpoint, the others within a third of
+    /// the training, every moment as likely as any other. `n_ranks` is the number of processes under mpirun.
     pub fn random(random: &mut ChaCha8Rng, n_ranks: Option<usize>, durations: Durations) -> Self {
         let blow = match n_ranks {
             None => match random.random_range(0..8) {
@@ -117,10 +154,10 @@ impl Strike {
             },
         };
         let share: f64 = random.random();
-        let (since, delay) = if random.random_range(0..4) == 0 {
-            (Since::Start, durations.to_first_step.mul_f64(1.5 * share))
-        } else {
-            (Since::FirstStep, durations.training.mul_f64(share / 3.0))
+        let (since, delay) = match random.random_range(0..5) {
+            0 => (Since::Start, durations.to_first_step.mul_f64(1.5 * share)),
+            1 => (Since::Checkpoint, durations.checkpoint.mul_f64(share)),
+            _ => (Since::FirstStep, durations.training.mul_f64(share / 3.0)),
         };
         Self { blow, since, delay }
     }
@@ -140,7 +177,11 @@ mod tests {
     use super::*;
     use rand_chacha::rand_core::SeedableRng;
 
-    const DURATIONS: Durations = Durations { to_first_step: Duration::from_secs(2), training: Duration::from_secs(30) };
+    const DURATIONS: Durations = Durations {
+        to_first_step: Duration::from_secs(2),
+        training: Duration::from_secs(30),
+        checkpoint: Duration::from_secs(1),
+    };
 
     fn strikes(n_ranks: Option<usize>) -> Vec<Strike> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
@@ -158,9 +199,10 @@ mod tests {
         assert_eq!(names(None), ["SIGKILL, job", "SIGTERM, all ranks", "SIGUSR1, job"]);
         assert_eq!(names(Some(2)).len(), 5);
         assert_eq!(strikes(Some(3)), strikes(Some(3)));
-        for Strike { since, delay, .. } in strikes(None) {
-            let limit = if since == Since::Start { 3 } else { 10 };
-            assert!(delay <= Duration::from_secs(limit));
+        for (kind, limit) in [(Since::Start, 3), (Since::FirstStep, 10), (Since::Checkpoint, 1)] {
+            let strikes = strikes(None);
+            let mut delays = strikes.iter().filter(|strike| strike.since == kind).map(|strike| strike.delay).peekable();
+            assert!(delays.peek().is_some() && delays.all(|delay| delay <= Duration::from_secs(limit)));
         }
     }
 
@@ -168,11 +210,11 @@ mod tests {
     fn ends_are_judged() {
         // As the system encodes them: exit codes in the second byte, signals in the first.
         let (well, badly, killed) = (0, 1 << 8, 9);
-        let judge = |blow: Blow, raw, has_begun| blow.judge(ExitStatus::from_raw(raw), has_begun).is_none();
-        assert!(judge(Blow::KillJob, killed, true) && judge(Blow::KillRank(1), badly, true));
-        assert!(!judge(Blow::KillJob, well, true) && !judge(Blow::StopRank(0), well, true));
-        assert!(judge(Blow::Terminate, well, true) && judge(Blow::Save, well, false));
-        assert!(!judge(Blow::Terminate, badly, true) && judge(Blow::Save, badly, false));
+        let judge = |blow: Blow, raw, phase| blow.judge(ExitStatus::from_raw(raw), phase).is_none();
+        assert!(judge(Blow::KillJob, killed, Phase::Training) && judge(Blow::KillRank(1), badly, Phase::Start));
+        assert!(!judge(Blow::KillJob, well, Phase::Training) && !judge(Blow::StopRank(0), well, Phase::Checkpoint));
+        assert!(judge(Blow::Terminate, well, Phase::Training) && judge(Blow::Save, well, Phase::Start));
+        assert!(!judge(Blow::Terminate, badly, Phase::Checkpoint) && judge(Blow::Save, badly, Phase::Start));
         assert_eq!(show(ExitStatus::from_raw(killed)), "signal 9");
     }
 }

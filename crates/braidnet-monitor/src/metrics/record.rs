@@ -105,7 +105,7 @@ pub struct Step {
     pub rho_forward: Option<f64>,
     /// The convergence factor of the adjoint solve.
     pub rho_backward: Option<f64>,
-    /// The share of the step that the rank which writes this spent waiting for others on its layer axis, 0 to 1.
+    /// The share of the step that the rank which writes this spent waiting for other ranks, 0 to 1.
     pub waiting: Option<f64>,
 }
 

@@ -3,13 +3,14 @@
 use braidnet_comm::{AllReduce, Communicator, ReduceOp};
 use braidnet_mgrit::NotFinite;
 
+use super::stop::Why;
 use crate::{Forwarded, TrainError};
 
 /// One exchange per step, under way while the adjoint is solved, so that nobody waits for it.
 pub(crate) struct Agreement {
     comm: Communicator,
     n_layers: usize,
-    pending: Option<(AllReduce<f64>, AllReduce<f64>)>,
+    pending: Option<[AllReduce<f64>; 2]>,
 }
 
 /// What all ranks know of a step.
@@ -19,8 +20,8 @@ pub(crate) struct Agreed {
     pub loss: f64,
     /// Its samples that are right.
     pub correct: u64,
-    /// Some rank was told to stop.
-    pub stop: bool,
+    /// Why to stop, if some rank was told to.
+    pub stop: Option<Why>,
     /// The first place where something is not finite.
     pub bad: Option<Bad>,
 }
@@ -36,6 +37,13 @@ pub(crate) enum Bad {
     Adjoint(usize),
     /// Gradients, of a finite loss.
     Gradients,
+}
+
+impl Bad {
+    /// Whether every rank has found the same.
+    pub fn is_known_to_all(self) -> bool {
+        !matches!(self, Self::Adjoint(_))
+    }
 }
 
 impl std::fmt::Display for Bad {
@@ -55,8 +63,8 @@ impl Agreement {
     }
 
     /// Tells the others what this rank knows; does not wait.
-    pub fn start(&mut self, forwarded: &Forwarded, stop: bool) -> Result<(), TrainError> {
-        let sums = vec![forwarded.loss, forwarded.correct as f64, f64::from(u8::from(stop))];
+    pub fn start(&mut self, forwarded: &Forwarded, stop: Option<Why>) -> Result<(), TrainError> {
+        let sums = vec![forwarded.loss, forwarded.correct as f64];
         // Places in the order of the layers, so that the least is the first: input, outputs, loss.
         let place = match forwarded.not_finite {
             Some(NotFinite { what: "input", .. }) => 0.0,
@@ -65,31 +73,30 @@ impl Agreement {
             None => f64::MAX,
         };
         let sums = self.comm.start_all_reduce(sums, ReduceOp::Sum)?;
-        let place = self.comm.start_all_reduce(vec![place], ReduceOp::Min)?;
-        self.pending = Some((sums, place));
+        let least = self.comm.start_all_reduce(vec![place, -Why::urgency(stop)], ReduceOp::Min)?;
+        self.pending = Some([sums, least]);
         Ok(())
     }
 
     /// Drives the exchange, if one is under way.
     pub fn advance(&mut self) -> Result<(), TrainError> {
-        if let Some((sums, place)) = &mut self.pending {
-            sums.advance()?;
-            place.advance()?;
+        for exchange in self.pending.iter_mut().flatten() {
+            exchange.advance()?;
         }
         Ok(())
     }
 
     /// What all ranks said.
     pub fn finish(&mut self) -> Result<Option<Agreed>, TrainError> {
-        let Some((sums, place)) = self.pending.take() else { return Ok(None) };
-        let (sums, place) = (sums.wait()?, place.wait()?);
-        let ([loss, correct, stop], [place]) = (&sums[..], &place[..]) else { return Ok(None) };
+        let Some([sums, least]) = self.pending.take() else { return Ok(None) };
+        let (sums, least) = (sums.wait()?, least.wait()?);
+        let ([loss, correct], [place, stop]) = (&sums[..], &least[..]) else { return Ok(None) };
         let bad = match *place {
             0.0 => Some(Bad::Layer(NotFinite { what: "input", layer: 0 })),
             f64::MAX => None,
             place if place > self.n_layers as f64 => Some(Bad::Loss),
             place => Some(Bad::Layer(NotFinite { what: "output", layer: place as usize - 1 })),
         };
-        Ok(Some(Agreed { loss: *loss, correct: *correct as u64, stop: *stop > 0.0, bad }))
+        Ok(Some(Agreed { loss: *loss, correct: *correct as u64, stop: Why::of_urgency(-stop), bad }))
     }
 }

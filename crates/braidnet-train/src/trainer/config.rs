@@ -29,11 +29,15 @@ pub struct TrainerConfig {
     pub seed: u64,
     /// Measure gradient error and rho every so many steps.
     pub probe_every: Option<usize>,
-    /// Folder for metrics, checkpoints and the timeline; nothing is written without one.
+    /// Folder for metrics and checkpoints; none are written without one.
     pub out: Option<PathBuf>,
+    /// The program's configuration, for `config.toml` in that folder.
+    #[serde(skip)]
+    pub configuration: Option<String>,
     /// Checkpoints.
     pub checkpoints: CheckpointConfig,
-    /// Save and stop before this much time has passed since the start of the run.
+    /// Save and stop before this much time has passed since the first configuration was made in this process, which is to
+    /// be early on.
     pub time_limit: Option<Duration>,
     /// A timeline of some steps.
     pub trace: Option<TraceConfig>,
@@ -84,6 +88,7 @@ pub enum OnNan {
 impl TrainerConfig {
     /// Stochastic gradient descent with momentum 0.9, batches of 50, no checkpoints.
     pub fn new(epochs: usize, learning_rate: f64) -> Self {
+        super::stop::start_clock();
         Self {
             epochs,
             batch: 50,
@@ -95,6 +100,7 @@ impl TrainerConfig {
             seed: 0,
             probe_every: None,
             out: None,
+            configuration: None,
             checkpoints: CheckpointConfig { every: None, keep: 3, resume: Resume::No },
             time_limit: None,
             trace: None,

@@ -6,7 +6,7 @@ use braidnet_nn::Network;
 use super::{Samples, Trainer};
 use crate::TrainError;
 use crate::data::{EpochPlan, Loader, Order, Shards};
-use crate::step::n_correct;
+use crate::step::{n_correct, weighted};
 
 /// Loss and accuracy over a set of samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,9 +53,10 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
                     Pass::Exact => self.model.evaluate_exact(micro.size, micro.input.as_ref())?,
                     Pass::Scheduled => self.model.evaluate(micro.size, micro.input.as_ref())?,
                 };
-                if let (Some(output), Some(target)) = (output, &micro.target) {
-                    sums[1] += n_correct(&self.task, &output, Some(target)) as f64;
-                    sums[0] += micro.size as f64 * (self.task.loss)(output, target).into_scalar::<f64>();
+                if let Some(output) = output {
+                    let target = micro.target.as_ref();
+                    sums[1] += n_correct(&self.task, &output, target) as f64;
+                    sums[0] += micro.size as f64 * weighted(&self.task, output, target, 1.0).into_scalar::<f64>();
                 }
             }
         }

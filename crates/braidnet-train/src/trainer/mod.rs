@@ -12,6 +12,8 @@ mod resume;
 mod saving;
 mod show;
 mod stop;
+mod trace;
+mod update;
 
 use braidnet_comm::Mesh;
 use braidnet_mgrit::OnNonFinite;

@@ -86,11 +86,6 @@ fn plan_of<N: Network>(
     let (state, tape) = (network.zero_state(micro_batch).n_bytes() as u64, network.tape_bytes(micro_batch) as u64);
     let mut parameters = 0;
     network.visit_parameters(|p| parameters += p.shape.iter().product::<usize>() as u64);
-    let moments = match optimizer {
-        OptimizerConfig::Sgd { momentum: 0.0 } => 0,
-        OptimizerConfig::Sgd { .. } => 1,
-        OptimizerConfig::Adam | OptimizerConfig::AdamW { .. } => 2,
-    };
     let layers = model.layers();
     let mut plan = RankPlan {
         layers: layers.clone(),
@@ -99,18 +94,19 @@ fn plan_of<N: Network>(
         evaluations: [layers.len() as u64; 2],
         messages: 0,
         bytes: 0,
-        memory: 4 * parameters * (2 + moments),
+        memory: 4 * parameters * (2 + optimizer.n_moments()),
     };
     match schedule.micro_batching {
         MicroBatching::Pipelined => {
             plan.messages = u64::from(!model.is_last()) + u64::from(!model.is_first());
             plan.bytes = plan.messages * state;
             let in_flight = (model.comm.size() - model.comm.rank()).min(micro_batches) as u64;
-            plan.memory += in_flight
-                * match schedule.activations {
-                    Activations::Store => layers.len() as u64 * tape,
-                    Activations::Recompute => state,
-                };
+            let tapes = layers.len() as u64 * tape;
+            plan.memory += match schedule.activations {
+                Activations::Store => in_flight * tapes,
+                // Those of the micro-batch that is on its way back.
+                Activations::Recompute => in_flight * state + tapes,
+            };
         }
         MicroBatching::InTurn => count_solves(model, schedule, [state, tape], &mut plan)?,
     }

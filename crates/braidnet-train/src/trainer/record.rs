@@ -111,10 +111,10 @@ impl EpochSums {
         steps.sort_unstable();
         Ok(Epoch {
             epoch: progress.epoch,
-            loss: Some(progress.loss / n),
+            loss: Some(progress.loss / progress.counted as f64),
             accuracy: has_score.then_some(progress.correct as f64 / n),
             milliseconds_per_step: steps.get(steps.len() / 2).map(|d| 1e3 * d.as_secs_f64()),
-            samples_per_second: Some(self.samples as f64 / seconds),
+            samples_per_second: (self.samples > 0).then(|| self.samples as f64 / seconds),
             rho_forward: self.rho[0],
             rho_backward: self.rho[1],
             waiting: (sums[1] > 0.0).then(|| sums[0] / sums[1]),

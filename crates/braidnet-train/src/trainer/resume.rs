@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use braidnet_checkpoint::{Checkpoint, RunState, find};
+use braidnet_checkpoint::{Checkpoint, CheckpointError, RunState, find};
 use braidnet_nn::Network;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::{Resume, Trainer};
 use crate::{TrainError, snapshot};
@@ -18,8 +18,9 @@ pub(super) struct Progress {
     pub epoch: u64,
     /// Samples of the epoch that are done.
     pub position: u64,
-    /// Sums over the samples of the epoch that are done: their loss, and how many were right.
+    /// Sums over the samples of the epoch that are done: their loss, how many of them have a finite one, how many were right.
     pub loss: f64,
+    pub counted: u64,
     pub correct: u64,
 }
 
@@ -55,34 +56,48 @@ impl<N: Network, T> Trainer<N, T> {
         let network =
             snapshot::restore(self.model.network().clone(), &mut self.optimizer, &layers, n_layers, &checkpoint)?;
         self.model.update(|_| network);
-        let number = |key: &str| run.extra.get(key).and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+        let number = |key: &str| run.extra.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         let (step, epoch, position) = (run.step, run.epoch, run.position);
-        Ok(Some(Progress { step, epoch, position, loss: number("loss_sum"), correct: number("correct") as u64 }))
+        let [counted, correct] = ["loss_samples", "correct"].map(|key| number(key) as u64);
+        Ok(Some(Progress { step, epoch, position, loss: number("loss_sum"), counted, correct }))
     }
 
     fn find_checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         let own = self.checkpoints();
         match (&self.config.checkpoints.resume, own) {
-            (Resume::From(path), _) => match find(path)? {
-                Some(checkpoint) => Ok(Some(checkpoint)),
-                None => Err(TrainError::NoCheckpoint { path: path.clone() }),
-            },
+            (Resume::From(path), own) => {
+                let found = find(path)?.ok_or_else(|| TrainError::NoCheckpoint { path: path.clone() })?;
+                // A step that is saved already is not saved again: what is there must not be of another run.
+                let step = found.run().step;
+                match own.and_then(|root| later_than(step, &root)) {
+                    Some(path) => Err(TrainError::LaterCheckpoint { path, step }),
+                    None => Ok(Some(found)),
+                }
+            }
             (Resume::Auto, Some(root)) => Ok(find(root)?),
             (Resume::No, Some(root)) => match find(&root) {
                 Ok(None) => Ok(None),
-                _ => Err(TrainError::OutInUse { path: root }),
+                Ok(Some(_)) | Err(CheckpointError::Refused { .. }) => Err(TrainError::OutInUse { path: root }),
+                Err(error) => Err(error.into()),
             },
             (_, None) => Ok(None),
         }
     }
 
-    /// That the data is visited in the order it was.
+    /// That the data is visited in the order it was, and the moments are those of this optimizer.
     fn check_data(&self, folder: &str, run: &RunState, n: usize) -> Result<(), TrainError> {
-        let saved = run.extra.get("samples").and_then(serde_json::Value::as_u64);
-        let differs =
-            [("seed", run.seed, self.config.seed), ("number of training samples", saved.unwrap_or(n as u64), n as u64)];
-        match differs.into_iter().find(|(_, saved, now)| saved != now) {
-            Some((what, saved, now)) => Err(TrainError::OtherRun { folder: folder.into(), what, saved, now }),
+        let saved = |key: &str, now: Value| (run.extra.get(key).cloned().unwrap_or_else(|| now.clone()), now);
+        let pairs = [
+            ("seed", (json!(run.seed), json!(self.config.seed))),
+            ("number of training samples", saved("samples", json!(n))),
+            ("batch", saved("batch", json!(self.config.batch))),
+            ("optimizer", saved("optimizer", json!(self.config.optimizer.name()))),
+        ];
+        match pairs.into_iter().find(|(_, (saved, now))| saved != now) {
+            Some((what, (saved, now))) => {
+                let (saved, now) = (saved.to_string(), now.to_string());
+                Err(TrainError::OtherRun { folder: folder.into(), what, saved, now })
+            }
             None => Ok(()),
         }
     }
@@ -91,7 +106,10 @@ impl<N: Network, T> Trainer<N, T> {
     pub(super) fn run_state(&self, progress: &Progress, n: usize) -> RunState {
         let mut extra = Map::new();
         extra.insert("samples".to_owned(), json!(n));
+        extra.insert("optimizer".to_owned(), json!(self.config.optimizer.name()));
+        extra.insert("batch".to_owned(), json!(self.config.batch));
         extra.insert("loss_sum".to_owned(), json!(progress.loss));
+        extra.insert("loss_samples".to_owned(), json!(progress.counted));
         extra.insert("correct".to_owned(), json!(progress.correct));
         RunState {
             step: progress.step,
@@ -104,4 +122,11 @@ impl<N: Network, T> Trainer<N, T> {
             extra,
         }
     }
+}
+
+/// A checkpoint in `root`, sound or not, of a later step.
+fn later_than(step: u64, root: &Path) -> Option<PathBuf> {
+    let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("step-")?.parse::<u64>().ok();
+    let mut paths = std::fs::read_dir(root).ok()?.flatten().map(|entry| entry.path());
+    paths.find(|path| number(path).is_some_and(|number| number > step))
 }

@@ -4,13 +4,19 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use braidnet_checkpoint::{Begun, Committer, Manifest, Part, RunState, Store};
 use braidnet_comm::{Communicator, set_thread_rank, thread_rank};
+use braidnet_monitor::metrics::{self, Record};
+use braidnet_nn::Network;
 use tracing::trace_span;
 
-use crate::TrainError;
+use super::Trainer;
+use super::fit::Fit;
+use super::record::Records;
+use super::stop::Watch;
+use crate::{TrainError, snapshot};
 
 /// A checkpoint that was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +34,7 @@ pub(crate) struct Saver {
     store: Store,
     /// On rank 0.
     committer: Option<Arc<Committer>>,
-    running: Option<JoinHandle<Result<Saved, TrainError>>>,
+    running: Option<JoinHandle<Result<Option<Saved>, TrainError>>>,
 }
 
 impl Saver {
@@ -83,37 +89,70 @@ impl Saver {
     pub fn finish(&mut self) -> Result<Option<Saved>, TrainError> {
         let Some(running) = self.running.take() else { return Ok(None) };
         match running.join() {
-            Ok(saved) => saved.map(Some),
+            Ok(saved) => saved,
             Err(_) => Err(TrainError::SaverPanicked),
         }
     }
 }
 
-/// One rank's side: rank 0 begins, all write their parts, rank 0 commits; all learn how it went.
+/// One rank's side: rank 0 begins, all write their parts, rank 0 commits, and all wait until it has: a rank that ends the run for
+/// an error of its own must not take a half-written checkpoint with it. None where the step is saved already.
 fn write(
     comm: &Communicator,
     store: &Store,
     committer: Option<&Committer>,
     parts: &[Part],
     run: &RunState,
-) -> Result<Saved, TrainError> {
+) -> Result<Option<Saved>, TrainError> {
     let _span = trace_span!(target: "braidnet::timeline", "checkpoint", step = run.step).entered();
     let start = Instant::now();
     let begun = committer.map(|committer| committer.begin(run.step)).transpose()?;
-    let is_new = comm.broadcast(0, begun.map(|begun| u8::from(begun == Begun::New)), &())? == 1;
-    let mut bytes =
-        parts.iter().flat_map(|part| part.parameters.iter().chain(&part.moments)).map(|t| t.bytes.len() as u64).sum();
-    let mut folder = store.root().to_owned();
-    if is_new {
-        let manifest = store.write_parts(run.step, parts)?;
-        let text = serde_json::to_string(&manifest).map_err(|e| TrainError::Record { reason: e.to_string() })?;
-        let all = comm.gather(0, text, &())?;
-        if let (Some(committer), Some(all)) = (committer, all) {
-            let manifests = all.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Manifest>, _>>();
-            let manifests = manifests.map_err(|e| TrainError::Record { reason: e.to_string() })?;
-            bytes = manifests.iter().flat_map(|m| &m.parts).flat_map(|p| p.files()).map(|f| f.size).sum();
-            folder = committer.commit(manifests, run)?;
-        }
+    if comm.broadcast(0, begun.map(|begun| u8::from(begun == Begun::New)), &())? == 0 {
+        return Ok(None);
     }
-    Ok(Saved { step: run.step, folder, seconds: start.elapsed().as_secs_f64(), bytes })
+    let manifest = store.write_parts(run.step, parts)?;
+    let failed = |e: serde_json::Error| TrainError::Record { reason: e.to_string() };
+    let all = comm.gather(0, serde_json::to_string(&manifest).map_err(failed)?, &())?;
+    let mut saved = None;
+    if let (Some(committer), Some(all)) = (committer, all) {
+        let manifests = all.iter().map(|text| serde_json::from_str(text)).collect::<Result<Vec<Manifest>, _>>();
+        let manifests = manifests.map_err(failed)?;
+        let bytes = manifests.iter().flat_map(|m| &m.parts).flat_map(|p| p.files()).map(|f| f.size).sum();
+        let folder = committer.commit(manifests, run)?;
+        saved = Some((folder.display().to_string(), bytes));
+    }
+    let path = comm.broadcast(0, saved.as_ref().map(|(path, _)| path.clone()), &())?;
+    let bytes = comm.broadcast(0, saved.map(|(_, bytes)| bytes), &())?;
+    Ok(Some(Saved { step: run.step, folder: path.into(), seconds: start.elapsed().as_secs_f64(), bytes }))
+}
+
+impl<N: Network, T> Trainer<N, T> {
+    /// Starts to save a checkpoint, unless this step has one.
+    pub(super) fn save(&mut self, fit: &mut Fit<'_, N::Input, T>) -> Result<(), TrainError> {
+        let step = fit.progress.step;
+        let Some(saver) = fit.saver.as_mut().filter(|_| fit.last_saved != Some(step)) else { return Ok(()) };
+        let parts = match self.mesh.data_rank() {
+            0 => snapshot::take(self.model.network(), &self.optimizer, &self.model.layers(), self.model.n_layers())?,
+            _ => Vec::new(),
+        };
+        let saved = saver.start(parts, self.run_state(&fit.progress, fit.train.n))?;
+        note_saved(&mut fit.records, &mut fit.watch, saved)?;
+        fit.last_saved = Some(step);
+        Ok(())
+    }
+
+    /// Waits for the checkpoint being written.
+    pub(super) fn finish_saving(&self, fit: &mut Fit<'_, N::Input, T>) -> Result<(), TrainError> {
+        let Some(saver) = &mut fit.saver else { return Ok(()) };
+        let saved = saver.finish()?;
+        note_saved(&mut fit.records, &mut fit.watch, saved)
+    }
+}
+
+/// Writes down a checkpoint, if there is one.
+pub(super) fn note_saved(records: &mut Records, watch: &mut Watch, saved: Option<Saved>) -> Result<(), TrainError> {
+    let Some(Saved { step, folder, seconds, bytes }) = saved else { return Ok(()) };
+    watch.note_save(Duration::from_secs_f64(seconds));
+    let path = folder.display().to_string();
+    records.write(&Record::Checkpoint(metrics::Checkpoint { step, path, seconds, bytes }))
 }

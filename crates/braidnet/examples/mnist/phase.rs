@@ -14,12 +14,21 @@ use crate::report::Row;
 pub struct Phase<'a> {
     pub name: String,
     pub schedule: &'a Schedule,
+    /// What the folder of the run keeps as `config.toml`.
+    pub configuration: Option<String>,
     /// The sequential run that the other is compared with: no folder, no timeline.
     pub is_baseline: bool,
 }
 
-/// Trains on all ranks of `mesh`; the row for the table on its first rank.
-pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>) -> anyhow::Result<Option<Row>> {
+/// What came of a run.
+pub struct Trained {
+    /// The line for the table, on the first rank.
+    pub row: Option<Row>,
+    pub end: End,
+}
+
+/// Trains on all ranks of `mesh`.
+pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>) -> anyhow::Result<Trained> {
     memory::reset_peak();
     let device = options.device.device(mesh);
     let ([train, test], Sizes { n: [n_train, n_test], rows, cols }) = data.samples(mesh, &device)?;
@@ -27,7 +36,7 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
 
     let config = options.network.config([1, rows, cols], mnist::CLASSES);
     let model = build(options, &config, phase.schedule, mesh)?;
-    let training = training(options, phase);
+    let training = TrainerConfig { configuration: phase.configuration.clone(), ..training(options, phase) };
     let plan = plan(&model, mesh, phase.schedule, &training)?;
     let shows = mesh.world().rank() == 0;
     if shows {
@@ -37,13 +46,14 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
     let before = spread_within_runs(&model)?;
     let description = serde_json::to_value(&config).context("network configuration")?;
     let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
-    if let Some(file) = options.import.as_ref().filter(|_| !phase.is_baseline) {
+    if let Some(file) = &options.import {
         trainer.import(file)?;
     }
     let outcome = trainer.fit(&train, Some(&test))?;
-    let score = match outcome.test {
-        Some(score) => score,
-        None => trainer.evaluate(&test)?,
+    let score = match (outcome.test, outcome.end) {
+        (None, End::Finished) => Some(trainer.evaluate(&test)?),
+        // The time may be up.
+        (score, _) => score,
     };
     let after = spread_within_runs(trainer.model())?;
     if shows && let (Some(before), Some(after)) = (before, after) {
@@ -52,25 +62,37 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
     if let Some(file) = options.export.as_ref().filter(|_| !phase.is_baseline) {
         trainer.export(file)?;
     }
+    let end = outcome.end;
+    let accuracy = score.and_then(|score| score.accuracy);
+    Ok(Trained { row: shows.then(|| row(options, phase, accuracy, outcome)), end })
+}
+
+fn row(options: &Options, phase: &Phase<'_>, accuracy: Option<f64>, outcome: Outcome) -> Row {
     let errors: Vec<f64> = outcome.gradient_errors.iter().map(|error| error.relative).collect();
-    Ok(shows.then(|| Row {
+    Row {
         name: phase.name.clone(),
-        accuracy: score.accuracy.unwrap_or(f64::NAN),
+        accuracy,
+        end: how_it_ended(options, &outcome),
         step: deciles(outcome.steps),
         memory: memory::peak(),
-        gradient_error: summary(&errors).filter(|_| !phase.schedule.is_exact()),
-        end: match outcome.end {
-            End::Finished => "finished".to_owned(),
-            End::Stopped => format!("stopped at step {}; resume with --resume auto", outcome.step),
-        },
-    }))
+        is_exact: phase.schedule.is_exact(),
+        gradient_error: summary(&errors),
+    }
+}
+
+fn how_it_ended(options: &Options, outcome: &Outcome) -> String {
+    match (outcome.end, &options.training.out) {
+        (End::Finished, _) => "finished".to_owned(),
+        (End::Stopped, Some(_)) => format!("stopped at step {}; resume with --resume auto", outcome.step),
+        (End::Stopped, None) => format!("stopped at step {}; nothing is saved without --out", outcome.step),
+    }
 }
 
 /// Prints what every rank would do in a step.
 pub fn dry_run(options: &Options, mesh: &Mesh) -> anyhow::Result<()> {
     let config = options.network.config([1, 28, 28], mnist::CLASSES);
     let schedule = options.schedule.schedule();
-    let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, is_baseline: false };
+    let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
     let model = build(options, &config, &schedule, mesh)?;
     let plan = plan(&model, mesh, &schedule, &training(options, &phase))?;
     if mesh.world().rank() == 0 {
@@ -94,8 +116,9 @@ fn plan(
     schedule: &Schedule,
     training: &TrainerConfig,
 ) -> anyhow::Result<Plan> {
-    let micro_batches = training.micro_batches;
-    let micro_batch = training.batch.div_ceil(mesh.shape().data_ranks).div_ceil(micro_batches);
+    let shard = training.batch.div_ceil(mesh.shape().data_ranks);
+    let micro_batches = training.micro_batches.min(shard);
+    let micro_batch = shard.div_ceil(micro_batches);
     Ok(Plan::new(mesh, model, schedule, training.optimizer, (micro_batch, micro_batches))?)
 }
 

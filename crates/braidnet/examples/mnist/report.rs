@@ -5,13 +5,15 @@ use std::time::Duration;
 /// One line of the final table.
 pub struct Row {
     pub name: String,
-    /// Correct part of the test images, by the exact forward pass.
-    pub accuracy: f64,
+    /// Correct part of the test images, by the exact forward pass; none if the run stopped before its first evaluation.
+    pub accuracy: Option<f64>,
     /// Median, and first and last decile, of a training step.
     pub step: [Duration; 3],
     /// Peak memory of the process in bytes.
     pub memory: Option<u64>,
-    /// Gradient errors: first step, median and last step of those measured; none for exact schedules.
+    /// Whether the schedule's gradients are exact.
+    pub is_exact: bool,
+    /// Gradient errors: first step, median and last step of those measured, if any were.
     pub gradient_error: Option<[f64; 3]>,
     /// How the run ended.
     pub end: String,
@@ -26,13 +28,15 @@ pub fn print_table(rows: &[Row]) {
     for row in rows {
         let [low, median, high] = row.step.map(|d| d.as_secs_f64() * 1e3);
         let speed_up = rows.first().filter(|_| rows.len() > 1).map(|first| first.step[1].as_secs_f64() * 1e3 / median);
-        let error = row
-            .gradient_error
-            .map_or("exact".to_owned(), |errors| errors.map(|e| format!("{:.2} %", 100.0 * e)).join(" / "));
+        let error = match row.gradient_error {
+            _ if row.is_exact => "exact".to_owned(),
+            Some(errors) => errors.map(|e| format!("{:.2} %", 100.0 * e)).join(" / "),
+            None => "not measured".to_owned(),
+        };
         println!(
-            "{:<26} {:>12.2} % {:>24} {:>12} {:>9} {:>32}",
+            "{:<26} {:>14} {:>24} {:>12} {:>9} {:>32}",
             row.name,
-            100.0 * row.accuracy,
+            row.accuracy.map_or("-".to_owned(), |part| format!("{:.2} %", 100.0 * part)),
             format!("{median:.1} ({low:.1}-{high:.1})"),
             row.memory.map_or("unknown".to_owned(), |bytes| format!("{:.0} MiB", bytes as f64 / (1 << 20) as f64)),
             speed_up.map_or(String::new(), |s| format!("{s:.2}")),

@@ -31,6 +31,8 @@ pub enum DecayName {
     Cosine,
     /// By `--decay-gamma` every `--decay-every` steps.
     Steps,
+    /// By `--decay-gamma` every step.
+    Exponential,
 }
 
 /// What to do at a NaN, by name.
@@ -72,7 +74,7 @@ pub struct TrainingArgs {
     /// Steps between two learning rates of a decay by steps.
     #[arg(long, default_value_t = 1000)]
     pub decay_every: usize,
-    /// Factor between two learning rates of a decay by steps.
+    /// Factor between two learning rates of a decay by steps, or exponential.
     #[arg(long, default_value_t = 0.1)]
     pub decay_gamma: f64,
     /// Largest norm of the gradients; longer ones are scaled down to it.
@@ -122,6 +124,7 @@ impl TrainingArgs {
             DecayName::None => Decay::None,
             DecayName::Linear => Decay::Linear { end: self.decay_end },
             DecayName::Cosine => Decay::Cosine { end: self.decay_end },
+            DecayName::Exponential => Decay::Exponential { gamma: self.decay_gamma },
             DecayName::Steps => Decay::Steps { every: self.decay_every, gamma: self.decay_gamma },
         };
         let resume = match self.resume.as_str() {

@@ -1,37 +1,23 @@
-//! The same bodies on threads and under mpirun: results do not depend on the number of layer ranks.
-#![allow(missing_docs)]
-
-mod common;
-
-use std::collections::BTreeMap;
+//! Training with the parts of a step: results do not depend on the number of layer ranks.
 
 use braidnet_comm::Communicator;
-use braidnet_comm::testing::run_rank_tests;
+use braidnet_comm::testing::RankTest;
 use braidnet_nn::Network;
-use braidnet_train::{LayerParallel, Optimizer, OptimizerConfig, Schedule, ScheduleKind, SolveConfig, TrainError};
+use braidnet_train::{Optimizer, OptimizerConfig, Schedule, SolveConfig, TrainError};
 use burn::tensor::Tensor;
 
-use common::{BATCH, batch, config, loss, model};
+use crate::common::compare::{Checked, Values, parameters, same_bits, text};
+use crate::common::{BATCH, batch, config, loss, model, schedules};
 
-type Text<T> = Result<T, String>;
-/// Parameters by name.
-type Values = BTreeMap<String, Vec<f32>>;
-
-fn text(error: TrainError) -> String {
-    error.to_string()
-}
-
-fn schedules() -> Vec<Schedule> {
-    let two = SolveConfig::new(4);
-    let three = SolveConfig { max_levels: 3, max_iters: 2, ..SolveConfig::new(2) };
-    vec![
-        Schedule::sequential(),
-        Schedule::layer_parallel(two.clone()),
-        Schedule::layer_parallel(three.clone()),
-        Schedule::new(ScheduleKind::Mixed, two.clone(), three.clone()),
-        Schedule::new(ScheduleKind::LayerParallel, three, two),
-    ]
-}
+pub const TESTS: &[RankTest] = &[
+    ("training_is_bit_identical", training_is_bit_identical),
+    ("one_level_is_the_plain_loop_to_the_bit", one_level_is_the_plain_loop_to_the_bit),
+    (
+        "the_gradient_error_is_zero_for_exact_and_small_for_inexact",
+        the_gradient_error_is_zero_for_exact_and_small_for_inexact,
+    ),
+    ("a_bad_input_ends_all_ranks_with_its_place", a_bad_input_ends_all_ranks_with_its_place),
+];
 
 /// Losses of a few steps, known on the last rank, and the parameters of this rank afterwards.
 fn train(schedule: &Schedule, comm: &Communicator) -> Result<(Vec<f64>, Values), TrainError> {
@@ -44,18 +30,10 @@ fn train(schedule: &Schedule, comm: &Communicator) -> Result<(Vec<f64>, Values),
         losses.extend(backward.loss);
         optimizer.step(&mut model, backward.gradients);
     }
-    Ok((losses, parameters(&model)))
+    Ok((losses, parameters(model.network())))
 }
 
-fn parameters<N: Network>(model: &LayerParallel<N>) -> Values {
-    let mut all = BTreeMap::new();
-    model.network().visit_parameters(|p| {
-        all.insert(p.name, p.values.to_data().iter::<f32>().collect());
-    });
-    all
-}
-
-fn training_is_bit_identical(comm: &Communicator) -> Text<()> {
+fn training_is_bit_identical(comm: &Communicator) -> Checked {
     for schedule in schedules() {
         let (losses, own) = train(&schedule, comm).map_err(text)?;
         let (expected, all) = train(&schedule, &Communicator::alone()).map_err(text)?;
@@ -67,15 +45,13 @@ fn training_is_bit_identical(comm: &Communicator) -> Text<()> {
         if !falls {
             return Err(format!("{schedule}: losses {expected:?} do not fall"));
         }
-        if let Some((name, _)) = own.iter().find(|(name, values)| all.get(*name) != Some(*values)) {
-            return Err(format!("{schedule}: {name} differs from the run on one rank"));
-        }
+        same_bits(&schedule.to_string(), &own, &all)?;
     }
     Ok(())
 }
 
 /// A plain forward pass, without solver and ranks.
-fn plain_output() -> Text<Vec<f32>> {
+fn plain_output() -> Result<Vec<f32>, String> {
     let network = model(&config(10), &Schedule::sequential(), &Communicator::alone()).map_err(text)?;
     let network = network.network();
     let mut u = network.open(&batch(0).0).ok_or("no opening layer")?.0;
@@ -87,7 +63,7 @@ fn plain_output() -> Text<Vec<f32>> {
     Ok(output.to_data().iter::<f32>().collect())
 }
 
-fn one_level_is_the_plain_loop_to_the_bit(comm: &Communicator) -> Text<()> {
+fn one_level_is_the_plain_loop_to_the_bit(comm: &Communicator) -> Checked {
     let mut model = model(&config(10), &Schedule::sequential(), comm).map_err(text)?;
     let output = model.evaluate(BATCH, Some(&batch(0).0)).map_err(text)?;
     match output.map(|o| o.to_data().iter::<f32>().collect::<Vec<_>>()) {
@@ -98,7 +74,7 @@ fn one_level_is_the_plain_loop_to_the_bit(comm: &Communicator) -> Text<()> {
     }
 }
 
-fn the_gradient_error_is_zero_for_exact_and_small_for_inexact(comm: &Communicator) -> Text<()> {
+fn the_gradient_error_is_zero_for_exact_and_small_for_inexact(comm: &Communicator) -> Checked {
     let inexact = Schedule::layer_parallel(SolveConfig::new(4));
     let better = SolveConfig { max_iters: 3, ..SolveConfig::new(4) };
     let mut errors = Vec::new();
@@ -117,7 +93,7 @@ fn the_gradient_error_is_zero_for_exact_and_small_for_inexact(comm: &Communicato
     }
 }
 
-fn a_bad_input_ends_all_ranks_with_its_place(comm: &Communicator) -> Text<()> {
+fn a_bad_input_ends_all_ranks_with_its_place(comm: &Communicator) -> Checked {
     // On communicators of their own: the failure must not end the test.
     let alone = Communicator::alone();
     let mut model = model(&config(6), &Schedule::sequential(), &alone).map_err(text)?;
@@ -135,16 +111,4 @@ fn a_bad_input_ends_all_ranks_with_its_place(comm: &Communicator) -> Text<()> {
         true => Ok(()),
         false => Err(format!("unhelpful messages: {missing} / {empty}")),
     }
-}
-
-fn main() {
-    run_rank_tests(&[
-        ("training_is_bit_identical", training_is_bit_identical),
-        ("one_level_is_the_plain_loop_to_the_bit", one_level_is_the_plain_loop_to_the_bit),
-        (
-            "the_gradient_error_is_zero_for_exact_and_small_for_inexact",
-            the_gradient_error_is_zero_for_exact_and_small_for_inexact,
-        ),
-        ("a_bad_input_ends_all_ranks_with_its_place", a_bad_input_ends_all_ranks_with_its_place),
-    ]);
 }
