@@ -87,14 +87,10 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         fit.skipped += 1;
         if self.config.on_nan == OnNan::Stop || fit.skipped >= SKIPS {
             fit.records.event(step, "not_finite", format!("{bad} is not finite"))?;
+            // The first rank to return ends them all: not before the checkpoint that the error speaks of is on the disk.
+            self.finish_saving(fit)?;
             if bad.is_known_to_all() {
-                // The first rank to return ends them all: not before the checkpoint under way is done.
-                self.finish_saving(fit)?;
                 self.mesh.world().barrier()?;
-            }
-            // What the error promises must be on the disk before it ends the other ranks.
-            if let Some(saver) = &mut fit.saver {
-                saver.finish()?;
             }
             let from = match (self.checkpoints(), fit.last_saved) {
                 (Some(root), Some(step)) => {
