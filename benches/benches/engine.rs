@@ -1,17 +1,17 @@
 //! The training engine: meshes of layer ranks x data ranks, the pipeline against its bubble, activations stored and recomputed.
 //!
 //! Variants take turns, as in the bench `step`. On up to four threads by default; started by `mpirun -n 4` (build with
-//! `--features mpi`) the ranks are processes, and the peak memory of each is shown too. Arguments: `mesh`, `pipeline`,
+//! `--features mpi`) the ranks are processes. Arguments: `mesh`, `pipeline`,
 //! `activations` pick a table, numbers the layers.
 #![allow(missing_docs)]
 
 use std::time::{Duration, Instant};
 
 use benches::{BATCH, batch};
-use braidnet::comm::{mpi_world_size, under_mpi};
+use braidnet::comm::mpi_world_size;
 use braidnet::prelude::*;
+use braidnet::train::Shard;
 use braidnet::train::data::Micro;
-use braidnet::train::{Shard, memory};
 
 /// Layers, channels, coarsening factor, rounds and steps per round.
 const CASES: [(usize, usize, usize, usize, usize); 3] = [(36, 3, 4, 5, 4), (64, 4, 8, 4, 3), (128, 12, 8, 2, 2)];
@@ -24,13 +24,11 @@ struct Variant {
     times: Vec<Duration>,
     /// Part of `ranks x step` in which no rank of the layer axis works, step by step.
     idle: Vec<f64>,
-    /// Peak memory of each rank's process in MiB.
-    memory: Vec<f64>,
 }
 
 impl Variant {
     fn new(name: &str, schedule: Schedule, shape: [usize; 3]) -> Self {
-        Self { name: name.to_owned(), schedule, shape, times: Vec::new(), idle: Vec::new(), memory: Vec::new() }
+        Self { name: name.to_owned(), schedule, shape, times: Vec::new(), idle: Vec::new() }
     }
 }
 
@@ -111,7 +109,6 @@ fn measure(
     comm: &Communicator,
     steps: usize,
 ) -> Result<(), TrainError> {
-    memory::reset_peak();
     let [layer_ranks, data_ranks, n_micro] = variant.shape;
     let degrees = MeshConfig { layer_ranks: Degree::Exactly(layer_ranks), data_ranks: Degree::Exactly(data_ranks) };
     let mesh = Mesh::new(comm, &degrees, layers)?;
@@ -150,15 +147,13 @@ fn measure(
         variant.times.push(Duration::from_secs_f64(slowest));
         variant.idle.push(1.0 - busy / (slowest * comm.size() as f64));
     }
-    let peak = memory::peak().map_or(0.0, |bytes| bytes as f64 / f64::from(1 << 20));
-    variant.memory = comm.all_gather(peak, &())?;
     Ok(())
 }
 
 fn print(title: &str, variants: &[Variant]) {
     println!("\n{title}");
     println!(
-        "{:<28} {:>14} {:>7} {:>24} {:>9} {:>9} {:>8}  peak MiB per process",
+        "{:<28} {:>14} {:>7} {:>24} {:>9} {:>9} {:>8}",
         "", "layer x data", "micro", "ms per step (10-90 %)", "speed-up", "idle", "bubble"
     );
     let median = |times: &[Duration], part: f64| {
@@ -172,16 +167,14 @@ fn print(title: &str, variants: &[Variant]) {
         let mut idle = v.idle.clone();
         idle.sort_unstable_by(f64::total_cmp);
         let bubble = (layer as f64 - 1.0) / (micro + layer - 1) as f64;
-        let memory: Vec<String> = v.memory.iter().map(|m| format!("{m:.0}")).collect();
         println!(
-            "{:<28} {:>14} {micro:>7} {:>24} {:>9.2} {:>9} {:>8}  {}",
+            "{:<28} {:>14} {micro:>7} {:>24} {:>9.2} {:>9} {:>8}",
             v.name,
             format!("{layer} x {data}"),
             format!("{:.1} ({:.1}-{:.1})", median(&v.times, 0.5), median(&v.times, 0.1), median(&v.times, 0.9)),
             first / median(&v.times, 0.5),
             format!("{:.1} %", 100.0 * idle.get(idle.len() / 2).copied().unwrap_or(f64::NAN)),
             if v.name == "pipeline" { format!("{:.1} %", 100.0 * bubble) } else { String::new() },
-            if under_mpi() { memory.join(" ") } else { memory.first().cloned().unwrap_or_default() },
         );
     }
 }

@@ -90,10 +90,15 @@ impl<'a, D: Differentiable> Tapes<'a, D> {
         self.slots[layer - self.layers.start].take().ok_or_else(|| NoLinearization { layer }.into())
     }
 
+    /// Whether an interval must be evaluated again for a layer's linearisation.
+    pub fn must_recompute(&self, layer: usize) -> bool {
+        self.slots[layer - self.layers.start].is_none() && self.forward.keeps_few()
+    }
+
     /// Evaluates and linearises the layers from the last state kept before `layer` up to it. The layers behind it in its
     /// interval come first in an adjoint sweep, so they are there, or done.
     fn recompute_unless_there(&mut self, layer: usize) -> Result<(), StepError> {
-        if self.slots[layer - self.layers.start].is_some() || !self.forward.keeps_few() {
+        if !self.must_recompute(layer) {
             return Ok(());
         }
         let _span = tracing::trace_span!(target: TIMELINE, "recompute", layer).entered();

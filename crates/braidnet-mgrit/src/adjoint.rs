@@ -262,9 +262,12 @@ where
     }
 
     fn evaluate(&mut self, steps: &[Step], states: &mut [D::State], output: Output) -> Result<(), StepError> {
-        let mut tapes = self.pullback.tapes();
         for (step, lambda) in steps.iter().zip(states) {
-            let linearization = tapes.take(step.layer)?;
+            if self.pullback.tapes().must_recompute(step.layer) {
+                // Memory was asked for: what the interval before needs goes first, even if another rank waits.
+                self.off_critical_path().map_err(|(_, source)| source)?;
+            }
+            let linearization = self.pullback.tapes().take(step.layer)?;
             self.pending.push((step.layer, linearization.pullback_with_gradients(step, lambda, output)?));
         }
         Ok(())
