@@ -54,9 +54,8 @@ impl Workspace {
     /// `cargo TASK` on the whole workspace.
     pub fn command(self, task: &str, options: &[&str]) -> Command {
         let mut command = cargo(task, &["--release", "--workspace"]);
-        if self.has_mpi {
-            command.args(["--features", "braidnet/mpi"]);
-        }
+        let mpi = if self.has_mpi { ",braidnet/mpi" } else { "" };
+        command.args(["--features", &format!("braidnet/tensorboard{mpi}")]);
         command.args(options);
         command
     }

@@ -71,6 +71,11 @@ impl Options {
         schedule.forward.options("forward")?;
         schedule.backward.options("backward")?;
         self.training.config().validate()?;
+        let folder =
+            self.export.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
+        }
         self.launch.check(config.layers)?;
         Ok(())
     }

@@ -119,6 +119,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let saver = checkpoints.map(|root| Saver::new(&world, &root, self.config.checkpoints.keep)).transpose()?;
         let records = self.open_records(from)?;
         let display = Display::new(world.rank() == 0);
+        display.say(self.plan()?.to_string().trim_end());
         if let Some(step) = from {
             let text = format!("resumed at step {step}, epoch {}, sample {}", progress.epoch, progress.position);
             display.say(&text);

@@ -86,6 +86,21 @@ impl<N: Network, T> Trainer<N, T> {
         })
     }
 
+    /// What every rank will hold, send and evaluate in a step of a whole batch; the same on every rank.
+    ///
+    /// # Errors
+    /// If a message fails.
+    ///
+    /// # Communication
+    /// As [`Plan::new`].
+    pub fn plan(&self) -> Result<Plan, TrainError> {
+        let share = self.config.batch.div_ceil(self.mesh.shape().data_ranks);
+        // As a share is cut: into no more parts than it has samples.
+        let micro_batches = self.config.micro_batches.min(share);
+        let sizes = (share.div_ceil(micro_batches), micro_batches);
+        Plan::new(&self.mesh, &self.model, &self.schedule, self.config.optimizer, sizes)
+    }
+
     /// This rank's part of the network.
     pub fn model(&self) -> &LayerParallel<N> {
         &self.model

@@ -203,6 +203,10 @@ impl fmt::Display for Plan {
                 mib(plan.memory),
             )?;
         }
+        if self.data_ranks > 1 {
+            let largest = self.ranks.iter().map(|plan| 4 * plan.parameters).max().unwrap_or(0);
+            writeln!(f, "per step, over {data_ranks} data ranks: all-reduce of up to {} per rank", mib(largest))?;
+        }
         Ok(())
     }
 }

@@ -34,21 +34,9 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
     let ([train, test], Sizes { n: [n_train, n_test], rows, cols }) = data.samples(mesh, &device)?;
     ensure!(n_train > 0 && n_test > 0, "{n_train} training and {n_test} test images: at least 1 of each is needed");
 
-    let config = options.network.config([1, rows, cols], mnist::CLASSES);
-    let model = build(options, &config, phase.schedule, mesh)?;
-    let training = TrainerConfig { configuration: phase.configuration.clone(), ..training(options, phase) };
-    let plan = plan(&model, mesh, phase.schedule, &training)?;
+    let mut trainer = trainer(options, phase, mesh, [1, rows, cols])?;
     let shows = mesh.world().rank() == 0;
-    if shows {
-        announce(options, &config, phase);
-        print!("{plan}");
-    }
-    let before = spread_within_runs(&model)?;
-    let description = serde_json::to_value(&config).context("network configuration")?;
-    let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
-    if let Some(file) = &options.import {
-        trainer.import(file)?;
-    }
+    let before = spread_within_runs(trainer.model())?;
     let outcome = trainer.fit(&train, Some(&test))?;
     let score = match (outcome.test, outcome.end) {
         (None, End::Finished) => Some(trainer.evaluate(&test)?),
@@ -90,16 +78,34 @@ fn how_it_ended(options: &Options, outcome: &Outcome) -> String {
 
 /// Prints what every rank would do in a step.
 pub fn dry_run(options: &Options, mesh: &Mesh) -> anyhow::Result<()> {
-    let config = options.network.config([1, 28, 28], mnist::CLASSES);
     let schedule = options.schedule.schedule();
     let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
-    let model = build(options, &config, &schedule, mesh)?;
-    let plan = plan(&model, mesh, &schedule, &training(options, &phase))?;
+    let plan = trainer(options, &phase, mesh, [1, 28, 28])?.plan()?;
     if mesh.world().rank() == 0 {
-        announce(options, &config, &phase);
         print!("{plan}");
     }
     Ok(())
+}
+
+/// The trainer of a network for images of shape `image`, announced on the first rank.
+fn trainer(
+    options: &Options,
+    phase: &Phase<'_>,
+    mesh: &Mesh,
+    image: [usize; 3],
+) -> anyhow::Result<Trainer<OdeNet2d, Tensor<1, Int>>> {
+    let config = options.network.config(image, mnist::CLASSES);
+    if mesh.world().rank() == 0 {
+        announce(options, &config, phase);
+    }
+    let model = build(options, &config, phase.schedule, mesh)?;
+    let training = TrainerConfig { configuration: phase.configuration.clone(), ..training(options, phase) };
+    let description = serde_json::to_value(&config).context("network configuration")?;
+    let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
+    if let Some(file) = &options.import {
+        trainer.import(file)?;
+    }
+    Ok(trainer)
 }
 
 fn training(options: &Options, phase: &Phase<'_>) -> TrainerConfig {
@@ -108,18 +114,6 @@ fn training(options: &Options, phase: &Phase<'_>) -> TrainerConfig {
         true => TrainerConfig { out: None, trace: None, micro_batches: 1, probe_every: None, ..config },
         false => TrainerConfig { probe_every: config.probe_every.filter(|_| !phase.schedule.is_exact()), ..config },
     }
-}
-
-fn plan(
-    model: &LayerParallel<OdeNet2d>,
-    mesh: &Mesh,
-    schedule: &Schedule,
-    training: &TrainerConfig,
-) -> anyhow::Result<Plan> {
-    let shard = training.batch.div_ceil(mesh.shape().data_ranks);
-    let micro_batches = training.micro_batches.min(shard);
-    let micro_batch = shard.div_ceil(micro_batches);
-    Ok(Plan::new(mesh, model, schedule, training.optimizer, (micro_batch, micro_batches))?)
 }
 
 fn build(

@@ -37,7 +37,7 @@ pub fn print_table(rows: &[Row]) {
             "{:<26} {:>14} {:>24} {:>12} {:>9} {:>32}",
             row.name,
             row.accuracy.map_or("-".to_owned(), |part| format!("{:.2} %", 100.0 * part)),
-            format!("{median:.1} ({low:.1}-{high:.1})"),
+            if median > 0.0 { format!("{median:.1} ({low:.1}-{high:.1})") } else { "-".to_owned() },
             row.memory.map_or("unknown".to_owned(), |bytes| format!("{:.0} MiB", bytes as f64 / (1 << 20) as f64)),
             speed_up.map_or(String::new(), |s| format!("{s:.2}")),
             error,
