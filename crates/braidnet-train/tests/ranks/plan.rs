@@ -78,7 +78,9 @@ fn all_ranks_have_the_same_plan_of_all_layers(world: &Communicator) -> Checked {
         // Parameters, gradients, two moments.
         ensure(own.memory > 16 * own.parameters, || format!("memory of {} bytes", own.memory))?;
         let shown = plan.to_string();
-        ensure(shown.lines().count() == 3 + mesh.shape().layer_ranks, || shown)?;
+        // A table of the layer ranks under three lines, and one for the data axis if there is one.
+        let n_lines = 3 + mesh.shape().layer_ranks + usize::from(mesh.shape().data_ranks > 1);
+        ensure(shown.lines().count() == n_lines, || shown)?;
     }
     let alone = model(&config(LAYERS), &schedule, &Communicator::alone()).map_err(text)?;
     let plan = Plan::new(&Mesh::alone(), &alone, &schedule, ADAM, (BATCH, 2)).map_err(text)?;
