@@ -41,6 +41,18 @@ pub struct TrainerConfig {
     pub time_limit: Option<Duration>,
     /// A timeline of some steps.
     pub trace: Option<TraceConfig>,
+    /// What rank 0 prints.
+    pub show: Show,
+}
+
+/// What rank 0 prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Show {
+    /// The plan, progress, and a line per epoch, on stdout.
+    Progress,
+    /// Nothing.
+    Nothing,
 }
 
 /// A timeline of what every rank does in a few steps.
@@ -104,6 +116,7 @@ impl TrainerConfig {
             checkpoints: CheckpointConfig { every: None, keep: 3, resume: Resume::No },
             time_limit: None,
             trace: None,
+            show: Show::Progress,
         }
     }
 

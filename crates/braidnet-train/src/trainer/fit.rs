@@ -15,7 +15,7 @@ use super::saving::Saver;
 use super::show::Display;
 use super::stop::{Next, Watch, Why};
 use super::trace::Trace;
-use super::{Samples, Score, Trainer};
+use super::{Samples, Score, Show, Trainer};
 use crate::data::{EpochPlan, Loader, Order};
 use crate::learning_rate::Rates;
 use crate::{GradientError, TrainError};
@@ -118,7 +118,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let checkpoints = self.checkpoints();
         let saver = checkpoints.map(|root| Saver::new(&world, &root, self.config.checkpoints.keep)).transpose()?;
         let records = self.open_records(from)?;
-        let display = Display::new(world.rank() == 0);
+        let display = Display::new(world.rank() == 0 && self.config.show == Show::Progress);
         display.say(self.plan()?.to_string().trim_end());
         if let Some(step) = from {
             let text = format!("resumed at step {step}, epoch {}, sample {}", progress.epoch, progress.position);

@@ -20,7 +20,7 @@ use braidnet_mgrit::OnNonFinite;
 use braidnet_nn::Network;
 use serde_json::Value;
 
-pub use config::{CheckpointConfig, OnNan, Resume, TraceConfig, TrainerConfig};
+pub use config::{CheckpointConfig, OnNan, Resume, Show, TraceConfig, TrainerConfig};
 pub use evaluate::Score;
 pub use fit::{End, Outcome};
 pub use plan::{Plan, RankPlan};

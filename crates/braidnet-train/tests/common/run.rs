@@ -8,7 +8,7 @@ use braidnet_comm::{Communicator, Degree, Mesh, MeshConfig, ReduceOp};
 use braidnet_monitor::metrics::{Record, Step, read};
 use braidnet_nn::OdeNet2d;
 use braidnet_train::data::{EpochPlan, Loader, Order, Shards};
-use braidnet_train::trainer::{Outcome, Trainer};
+use braidnet_train::trainer::{Outcome, Show, Trainer};
 use braidnet_train::{GradientReducer, Schedule, Shard, StepReport, Task, TrainError, TrainerConfig};
 use burn::tensor::{Int, Tensor};
 
@@ -101,7 +101,7 @@ pub fn trainer_for(
 
 /// Two epochs of three steps over twelve samples, the third step with two of them.
 pub fn training(out: &Path) -> TrainerConfig {
-    TrainerConfig { batch: 5, out: Some(out.to_owned()), ..TrainerConfig::new(2, 0.05) }
+    TrainerConfig { batch: 5, show: Show::Nothing, out: Some(out.to_owned()), ..TrainerConfig::new(2, 0.05) }
 }
 
 /// The samples for [`training`].
