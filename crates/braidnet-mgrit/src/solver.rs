@@ -35,8 +35,6 @@ pub struct Mgrit<S: State> {
     pub(crate) scratch: Scratch<S>,
     pub(crate) counters: Counters,
     way: Way,
-    /// F-points of the finest level whose states are kept, ascending; `None` for all.
-    kept: Option<Vec<usize>>,
 }
 
 impl<S: State> Mgrit<S> {
@@ -93,7 +91,7 @@ impl<S: State> Mgrit<S> {
         let levels = (0..hierarchy.n_levels()).map(|_| LevelStorage::empty()).collect();
         let (scratch, counters) = (Scratch::default(), Counters::default());
         let (hierarchy, layout) = (Arc::new(hierarchy), Arc::new(layout));
-        Ok(Self { hierarchy, layout, comm: comm.clone(), options, levels, scratch, counters, way, kept: None })
+        Ok(Self { hierarchy, layout, comm: comm.clone(), options, levels, scratch, counters, way })
     }
 
     /// The levels.
@@ -116,7 +114,7 @@ impl<S: State> Mgrit<S> {
     /// be had again.
     pub fn keep_only(&mut self, mut points: Vec<usize>) {
         points.sort_unstable();
-        self.kept = Some(points);
+        self.levels[0].kept = Some(points);
     }
 
     /// Changes what a NaN in a state does.
@@ -126,14 +124,14 @@ impl<S: State> Mgrit<S> {
 
     /// Whether [`Mgrit::keep_only`] was called.
     pub(crate) fn keeps_few(&self) -> bool {
-        self.kept.is_some()
+        self.levels[0].kept.is_some()
     }
 
     /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it.
     pub(crate) fn keeps(&self, point: usize) -> bool {
         // A sequential solve walks over C-points as over others.
         let is_c_point = self.levels.len() > 1 && self.level(0).is_c_point(point);
-        let is_kept = self.kept.as_ref().is_none_or(|points| points.binary_search(&point).is_ok());
+        let is_kept = self.levels[0].kept.as_ref().is_none_or(|points| points.binary_search(&point).is_ok());
         point == self.layout.share(0).steps.start || is_c_point || is_kept
     }
 
@@ -268,7 +266,7 @@ impl<S: State> Mgrit<S> {
         level: usize,
         visitor: &mut impl Visitor<S>,
     ) -> Result<(), MgritError> {
-        let LevelStorage { u, rhs, .. } = &mut self.levels[level];
+        let LevelStorage { u, rhs, kept, .. } = &mut self.levels[level];
         let _span = setting.way.span(level).entered();
         Sweep {
             setting,
@@ -277,7 +275,7 @@ impl<S: State> Mgrit<S> {
             split,
             tail,
             u,
-            kept: if level == 0 { self.kept.as_deref() } else { None },
+            kept: kept.as_deref(),
             rhs,
             scratch: &mut self.scratch,
             counters: &mut self.counters,

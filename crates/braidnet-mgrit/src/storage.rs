@@ -20,11 +20,13 @@ pub(crate) struct LevelStorage<S> {
     pub v: Vec<S>,
     /// The right-hand side `f`.
     pub rhs: Rhs<S>,
+    /// The F-points whose states are kept, ascending; `None` for all. Coarse levels keep all.
+    pub kept: Option<Vec<usize>>,
 }
 
 impl<S: Clone> LevelStorage<S> {
     pub fn empty() -> Self {
-        Self { u: Vec::new(), v: Vec::new(), rhs: Rhs::Zero }
+        Self { u: Vec::new(), v: Vec::new(), rhs: Rhs::Zero, kept: None }
     }
 
     /// The state of `point`, if the rank holds it.

@@ -92,6 +92,14 @@ pub enum TrainError {
         /// The checkpoint to go back to, if there is one.
         from: String,
     },
+    /// A parameter or moment that must not get into a checkpoint.
+    #[error(
+        "{name} is not finite, so no checkpoint is made of it; the ones before are untouched: lower the learning rate"
+    )]
+    NotFiniteToSave {
+        /// Its global name.
+        name: String,
+    },
     /// No checkpoint where one was asked for.
     #[error("{} has no checkpoint: give the folder of a checkpoint or of a run's checkpoints", .path.display())]
     NoCheckpoint {

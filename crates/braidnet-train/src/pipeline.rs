@@ -84,7 +84,7 @@ impl<N: Network> Pipeline<'_, N> {
             Some((state, opening)) => (state, Some(opening)),
             None => (self.receive(self.model.comm.rank() - 1, FORWARD)?, None),
         };
-        let span = trace_span!(target: "braidnet::timeline", "forward", micro = at).entered();
+        let span = trace_span!(target: braidnet_monitor::timeline::TARGET, "forward", micro = at).entered();
         let kept = self.through(&mut state)?;
         if !state.norm_squared().is_finite() {
             let layer = self.steps.last().map_or(0, |step| step.layer);
@@ -142,7 +142,7 @@ impl<N: Network> Pipeline<'_, N> {
             }
             None => self.receive(self.model.comm.rank() + 1, BACKWARD)?,
         };
-        let span = trace_span!(target: "braidnet::timeline", "backward").entered();
+        let span = trace_span!(target: braidnet_monitor::timeline::TARGET, "backward").entered();
         let tapes = match kept {
             Kept::Tapes(tapes) => tapes,
             Kept::State(mut state) => self.linearize(&mut state)?,
@@ -163,7 +163,7 @@ impl<N: Network> Pipeline<'_, N> {
                 None
             }
         };
-        let _span = trace_span!(target: "braidnet::timeline", "gradients").entered();
+        let _span = trace_span!(target: braidnet_monitor::timeline::TARGET, "gradients").entered();
         for (step, pending) in pending {
             let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
             reducer.push(gradients)?;

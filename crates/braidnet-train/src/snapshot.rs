@@ -27,7 +27,7 @@ fn part_of(name: &str) -> Option<PartName> {
 /// This rank's parameters and optimizer moments, in PyTorch's names and layouts.
 ///
 /// # Errors
-/// [`TrainError::Record`] if the optimizer's state cannot be had.
+/// [`TrainError::Record`] if the optimizer's state cannot be had, [`TrainError::NotFiniteToSave`].
 pub(crate) fn take<N: Network>(
     network: &N,
     optimizer: &Optimizer,
@@ -39,7 +39,7 @@ pub(crate) fn take<N: Network>(
     let mut by_id = HashMap::new();
     network.visit_parameters(|p| {
         if let Some(part) = part_of(&p.name).and_then(|name| parts.get_mut(&name)) {
-            part.parameters.push(named(p.name.clone(), &p.shape, &p, p.values.clone()));
+            part.parameters.push(parameter(&p));
         }
         by_id.insert(p.id.val().to_string(), p);
     });
@@ -64,7 +64,24 @@ pub(crate) fn take<N: Network>(
             part.scalars.insert(format!("{}.{field}", p.name), to_scalar(value));
         }
     }
-    Ok(parts.into_values().collect())
+    let parts: Vec<Part> = parts.into_values().collect();
+    check_finite(&parts)?;
+    Ok(parts)
+}
+
+/// That nothing is saved that no run could go on from: an update can overflow although loss and gradients were finite.
+fn check_finite(parts: &[Part]) -> Result<(), TrainError> {
+    for tensor in parts.iter().flat_map(|part| part.parameters.iter().chain(&part.moments)) {
+        if tensor.to_f32()?.iter().any(|value| !value.is_finite()) {
+            return Err(TrainError::NotFiniteToSave { name: tensor.name.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// A parameter in PyTorch's layout.
+pub(crate) fn parameter(p: &Parameter) -> NamedTensor {
+    named(p.name.clone(), &p.shape, p, p.values.clone())
 }
 
 fn named(name: String, shape: &[usize], p: &Parameter, values: Tensor<1>) -> NamedTensor {
@@ -159,6 +176,19 @@ mod tests {
         assert_eq!(part_of("open.bias"), Some(PartName::Open));
         assert_eq!(part_of("close.head.weight"), Some(PartName::Close));
         assert_eq!(part_of("odd.weight"), None);
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_saved() {
+        let part = |value| Part {
+            moments: vec![NamedTensor::from_f32("open.bias.momentum.velocity", &[2], &[1.0, value])],
+            ..Part::new(PartName::Open)
+        };
+        assert!(check_finite(&[part(2.0)]).is_ok());
+        for value in [f32::NAN, f32::INFINITY] {
+            let message = check_finite(&[part(2.0), part(value)]).unwrap_err().to_string();
+            assert!(message.contains("open.bias.momentum.velocity is not finite"), "{message}");
+        }
     }
 
     #[test]

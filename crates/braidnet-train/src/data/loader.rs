@@ -139,7 +139,7 @@ type Sender<I, T> = SyncSender<Result<LoadedStep<I, T>, LoadError>>;
 
 impl<I, T> Work<I, T> {
     fn run(&self, plans: impl Iterator<Item = StepPlan>, sender: &Sender<I, T>) -> Result<(), End> {
-        let span = || trace_span!(target: "braidnet::timeline", "load");
+        let span = || trace_span!(target: braidnet_monitor::timeline::TARGET, "load");
         let (mut inputs, mut targets) = span().in_scope(|| -> Result<_, End> {
             Ok((self.open(self.inputs.as_ref())?, self.open(self.targets.as_ref())?))
         })?;

@@ -1,16 +1,22 @@
 //! What all ranks must know alike before a step's update: loss, score, NaN, and whether to stop.
 
-use braidnet_comm::{AllReduce, Communicator, ReduceOp};
+use braidnet_comm::{Communicator, Receive, Tag};
 use braidnet_mgrit::NotFinite;
 
 use super::stop::Why;
 use crate::{Forwarded, TrainError};
 
-/// One exchange per step, under way while the adjoint is solved, so that nobody waits for it.
+/// The only tag of the communicator.
+const TAG: Tag = 0;
+
+/// One exchange per step, under way while the adjoint is solved, so that nobody waits for it: every rank sends its numbers
+/// to every other. A reduction would take a rank that combines, and that rank is busy with its adjoint.
 pub(crate) struct Agreement {
     comm: Communicator,
     n_layers: usize,
-    pending: Option<[AllReduce<f64>; 2]>,
+    own: Vec<f64>,
+    /// From each rank in turn; none from this one.
+    pending: Vec<Option<Receive<Vec<f64>>>>,
 }
 
 /// What all ranks know of a step.
@@ -59,12 +65,11 @@ impl std::fmt::Display for Bad {
 
 impl Agreement {
     pub fn new(world: &Communicator, n_layers: usize) -> Result<Self, TrainError> {
-        Ok(Self { comm: world.duplicate()?, n_layers, pending: None })
+        Ok(Self { comm: world.duplicate()?, n_layers, own: Vec::new(), pending: Vec::new() })
     }
 
     /// Tells the others what this rank knows; does not wait.
     pub fn start(&mut self, forwarded: &Forwarded, stop: Option<Why>) -> Result<(), TrainError> {
-        let sums = vec![forwarded.loss, forwarded.correct as f64];
         // Places in the order of the layers, so that the least is the first: input, outputs, loss.
         let place = match forwarded.not_finite {
             Some(NotFinite { what: "input", .. }) => 0.0,
@@ -72,31 +77,39 @@ impl Agreement {
             None if forwarded.bad_loss => 1.0 + self.n_layers as f64,
             None => f64::MAX,
         };
-        let sums = self.comm.start_all_reduce(sums, ReduceOp::Sum)?;
-        let least = self.comm.start_all_reduce(vec![place, -Why::urgency(stop)], ReduceOp::Min)?;
-        self.pending = Some([sums, least]);
-        Ok(())
-    }
-
-    /// Drives the exchange, if one is under way.
-    pub fn advance(&mut self) -> Result<(), TrainError> {
-        for exchange in self.pending.iter_mut().flatten() {
-            exchange.advance()?;
+        self.own = vec![forwarded.loss, forwarded.correct as f64, place, Why::urgency(stop)];
+        let (rank, size) = (self.comm.rank(), self.comm.size());
+        for to in (0..size).filter(|to| *to != rank) {
+            self.comm.send(to, TAG, self.own.clone())?;
         }
+        let post = |from| if from == rank { Ok(None) } else { self.comm.receive(from, TAG).map(Some) };
+        self.pending = (0..size).map(post).collect::<Result<_, _>>()?;
         Ok(())
     }
 
-    /// What all ranks said.
-    pub fn finish(&mut self) -> Result<Option<Agreed>, TrainError> {
-        let Some([sums, least]) = self.pending.take() else { return Ok(None) };
-        let (sums, least) = (sums.wait()?, least.wait()?);
-        let ([loss, correct], [place, stop]) = (&sums[..], &least[..]) else { return Ok(None) };
-        let bad = match *place {
+    /// What all ranks said, combined in the order of the ranks.
+    ///
+    /// # Errors
+    /// If a message fails, or [`TrainError::NoAgreement`] without a [`start`](Self::start) before it.
+    pub fn finish(&mut self) -> Result<Agreed, TrainError> {
+        let (mut loss, mut correct, mut place, mut stop) = (0.0, 0.0, f64::MAX, 0.0_f64);
+        if self.pending.is_empty() {
+            return Err(TrainError::NoAgreement);
+        }
+        for receive in self.pending.drain(..) {
+            let said = receive.map_or_else(|| Ok(self.own.clone()), |receive| receive.wait(&()))?;
+            let [its_loss, its_correct, its_place, its_stop] = said[..] else { return Err(TrainError::NoAgreement) };
+            loss += its_loss;
+            correct += its_correct;
+            place = place.min(its_place);
+            stop = stop.max(its_stop);
+        }
+        let bad = match place {
             0.0 => Some(Bad::Layer(NotFinite { what: "input", layer: 0 })),
             f64::MAX => None,
             place if place > self.n_layers as f64 => Some(Bad::Loss),
             place => Some(Bad::Layer(NotFinite { what: "output", layer: place as usize - 1 })),
         };
-        Ok(Some(Agreed { loss: *loss, correct: *correct as u64, stop: Why::of_urgency(-stop), bad }))
+        Ok(Agreed { loss, correct: correct as u64, stop: Why::of_urgency(stop), bad })
     }
 }

@@ -7,7 +7,7 @@ use braidnet_checkpoint::{NamedTensor, export_tensors, import};
 use braidnet_nn::Network;
 
 use super::Trainer;
-use crate::TrainError;
+use crate::{TrainError, snapshot};
 
 impl<N: Network, T> Trainer<N, T> {
     /// Writes all parameters to one file that `safetensors.torch.load_file` reads.
@@ -20,10 +20,7 @@ impl<N: Network, T> Trainer<N, T> {
     pub fn export(&self, file: &Path) -> Result<(), TrainError> {
         let mut own = Vec::new();
         if self.mesh.data_rank() == 0 {
-            self.model.network().visit_parameters(|p| {
-                let values = p.to_torch_layout(p.values.clone()).into_data().iter::<f32>().collect::<Vec<_>>();
-                own.push(NamedTensor::from_f32(p.name.clone(), &p.shape, &values));
-            });
+            self.model.network().visit_parameters(|p| own.push(snapshot::parameter(&p)));
         }
         let names = serde_json::to_string(&own.iter().map(|t| (&t.name, &t.shape)).collect::<Vec<_>>());
         let names = names.map_err(|e| TrainError::Record { reason: e.to_string() })?;

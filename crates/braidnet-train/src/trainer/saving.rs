@@ -104,7 +104,7 @@ fn write(
     parts: &[Part],
     run: &RunState,
 ) -> Result<Option<Saved>, TrainError> {
-    let _span = trace_span!(target: "braidnet::timeline", "checkpoint", step = run.step).entered();
+    let _span = trace_span!(target: braidnet_monitor::timeline::TARGET, "checkpoint", step = run.step).entered();
     let start = Instant::now();
     let begun = committer.map(|committer| committer.begin(run.step)).transpose()?;
     if comm.broadcast(0, begun.map(|begun| u8::from(begun == Begun::New)), &())? == 0 {
@@ -131,6 +131,8 @@ impl<N: Network, T> Trainer<N, T> {
     pub(super) fn save(&mut self, fit: &mut Fit<'_, N::Input, T>) -> Result<(), TrainError> {
         let step = fit.progress.step;
         let Some(saver) = fit.saver.as_mut().filter(|_| fit.last_saved != Some(step)) else { return Ok(()) };
+        // Before anything can go wrong with this one.
+        note_saved(&mut fit.records, &mut fit.watch, saver.finish()?)?;
         let parts = match self.mesh.data_rank() {
             0 => snapshot::take(self.model.network(), &self.optimizer, &self.model.layers(), self.model.n_layers())?,
             _ => Vec::new(),

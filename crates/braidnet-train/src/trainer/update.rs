@@ -34,9 +34,8 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let mut tell = |forwarded: &_| agreement.start(forwarded, watch.why(next));
         let mut report = self.model.train_step(shard, &self.task, &mut self.reducer, &mut tell)?;
         let waits = Instant::now();
-        fit.agreement.advance()?;
         let mut gradients = self.reducer.finish()?;
-        let agreed = fit.agreement.finish()?.ok_or(TrainError::NoAgreement)?;
+        let agreed = fit.agreement.finish()?;
         let (norm, is_clipped) = self.norm(&mut gradients)?;
         report.seconds_waiting += waits.elapsed().as_secs_f64();
         let rate = fit.rates.next();
@@ -44,7 +43,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let bad = self.what_is_bad(&agreed, &report, norm);
         match bad {
             None => {
-                let _span = trace_span!(target: "braidnet::timeline", "optimizer").entered();
+                let _span = trace_span!(target: timeline::TARGET, "optimizer").entered();
                 self.optimizer.set_learning_rate(rate);
                 self.optimizer.step(&mut self.model, gradients);
                 fit.skipped = 0;
