@@ -123,7 +123,7 @@ fn measure(
             let at = mesh.data_rank() * share;
             let (start, end) = (at + m * share / n_micro, at + (m + 1) * share / n_micro);
             let (input, target) = (input.clone().slice(start..end), target.clone().slice(start..end));
-            Micro { size: end - start, input: Some(input), target: Some(target) }
+            Micro { size: end - start, first: start, input: Some(input), target: Some(target) }
         })
         .filter(|micro| micro.size > 0)
         .collect();

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use benches::BATCH;
 use braidnet::grid::{Coarsening, Hierarchy};
 use braidnet::mgrit::{Differentiable, Linearization, Output, Propagator};
-use braidnet::nn::TensorState;
+use braidnet::nn::{Samples, TensorState};
 use braidnet::prelude::*;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
@@ -19,7 +19,8 @@ fn layer(c: &mut Criterion) {
         let values: Vec<f32> = (0..BATCH * channels * 784).map(|i| (i as f32 * 0.11).sin()).collect();
         let data = TensorData::new(values, [BATCH, channels, 28, 28]);
         let u = TensorState(Tensor::<4>::from_data(data, &Device::flex()));
-        let block = network.block();
+        let samples = Samples(BATCH);
+        let block = network.block(&samples);
         let tape = || block.linearize(&step, &mut u.clone(), Output::Used).unwrap();
 
         let mut group = c.benchmark_group(format!("layer, conv 3x3 twice, {channels} channels"));

@@ -20,9 +20,11 @@ mod random;
 
 use rand::seq::SliceRandom;
 
-use crate::{ImageSet, Split};
+use crate::{
+    ImageSet, Split,
+    random::{Purpose, stream},
+};
 use pen::Canvas;
-use random::{Purpose, rng};
 
 /// Rows and columns of every image, as in MNIST.
 pub const SIDE: usize = 28;
@@ -99,12 +101,12 @@ fn draw_set(seed: u64, part: Part, n: usize) -> ImageSet {
 /// The labels of the ten images of one block.
 fn block_labels(seed: u64, part: Part, block: u64) -> [u8; CLASSES] {
     let mut labels = std::array::from_fn(|digit| digit as u8);
-    labels.shuffle(&mut rng(seed, part, Purpose::Labels, block));
+    labels.shuffle(&mut stream(seed, part as u64, Purpose::Labels, block));
     labels
 }
 
 fn draw(seed: u64, part: Part, index: u64, digit: u8) -> [u8; SIDE * SIDE] {
-    let rng = &mut rng(seed, part, Purpose::Drawing, index);
+    let rng = &mut stream(seed, part as u64, Purpose::Drawing, index);
     let strokes = hand::write(digit, rng);
     let mut canvas = Canvas::new();
     strokes.iter().for_each(|stroke| canvas.draw(stroke));

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use crate::LineFault;
+
 /// What can go wrong when data is read or batched.
 ///
 /// Every variant that stems from a file names that file.
@@ -9,10 +11,7 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum DataError {
     /// The folder given does not exist, or is not a folder.
-    #[error(
-        "{} is not a folder: create it and put the four MNIST files there, or name another folder",
-        folder.display()
-    )]
+    #[error("{} is not a folder: create it and put the data files there, or name another folder", folder.display())]
     FolderMissing {
         /// The folder asked for.
         folder: PathBuf,
@@ -188,9 +187,108 @@ pub enum DataError {
         classes: usize,
     },
 
-    /// A batch of no images was asked for.
+    /// A batch of no samples was asked for.
     #[error("batch size 0: give at least 1")]
     ZeroBatch,
+
+    /// A line of a text file is not as its format asks.
+    #[error("{}:{line}: {fault}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// The line, counted from 1, after unpacking.
+        line: usize,
+        /// What is wrong with it.
+        fault: LineFault,
+    },
+
+    /// A text file has nothing in it to learn from.
+    #[error("{}: no {wanted} in it: fetch the file again, or name another", file.display())]
+    EmptyText {
+        /// The file.
+        file: PathBuf,
+        /// What there should be at least one of.
+        wanted: &'static str,
+    },
+
+    /// A text file is longer than this crate is willing to hold in memory.
+    #[error("{}: more than {limit} bytes of text: split the file", file.display())]
+    TextTooLarge {
+        /// The file.
+        file: PathBuf,
+        /// The most bytes accepted after unpacking, see [`idx::MAX_BYTES`](crate::idx::MAX_BYTES).
+        limit: u64,
+    },
+
+    /// A folder of a treebank does not have one file of each part.
+    #[error(
+        "{}: one file should end in -{part}.conllu or -{part}.conllu.gz, found {}: leave exactly one there",
+        folder.display(), if found.is_empty() { "none".to_owned() } else { found.join(" and ") }
+    )]
+    TreebankFiles {
+        /// The folder searched.
+        folder: PathBuf,
+        /// `train`, `dev` or `test`.
+        part: &'static str,
+        /// The names that fit, sorted.
+        found: Vec<String>,
+    },
+
+    /// Two files of translations have not as many lines.
+    #[error(
+        "{} has {n_source} lines but {} has {n_target}: line by line, one should be the translation of the other",
+        source_file.display(), target_file.display()
+    )]
+    LineCountsDiffer {
+        /// The file of sources.
+        source_file: PathBuf,
+        /// Lines in it.
+        n_source: usize,
+        /// The file of targets.
+        target_file: PathBuf,
+        /// Lines in it.
+        n_target: usize,
+    },
+
+    /// More pairs were asked for than there are numbers to make them of.
+    #[error("{asked} {part} pairs asked for, but there are {available}: ask for fewer")]
+    TooManyPairs {
+        /// `training` or `test`.
+        part: &'static str,
+        /// Pairs asked for.
+        asked: usize,
+        /// Pairs there are.
+        available: usize,
+    },
+
+    /// A text to be encoded has a character that the vocabulary lacks.
+    #[error("character {character:?} (number {position}) is not in the vocabulary: use the corpus's characters only")]
+    UnknownCharacter {
+        /// The character.
+        character: char,
+        /// Its place in the text, in characters, counted from 1.
+        position: usize,
+    },
+
+    /// A corpus holds not even one window.
+    #[error("a window of {window} needs {window} + 1 characters, the corpus has {got}: take a longer text")]
+    CorpusTooShort {
+        /// Inputs of a window.
+        window: usize,
+        /// Characters of the corpus.
+        got: usize,
+    },
+
+    /// Windows of no characters were asked for.
+    #[error("window length 0: give at least 1")]
+    ZeroWindow,
+
+    /// The fraction kept for validation is not one.
+    #[error("validation fraction {fraction}: give a number from 0 up to, but not including, 1")]
+    BadFraction {
+        /// The number given.
+        fraction: f64,
+    },
 }
 
 fn join_dims(dims: &[u32]) -> String {

@@ -10,19 +10,20 @@
 //! there, and never past [`MAX_BYTES`].
 
 use std::{
-    fs,
     io::Read,
     path::{Path, PathBuf},
 };
 
 use flate2::read::MultiGzDecoder;
 
-use crate::DataError;
+use crate::{
+    DataError,
+    file::{self, GZIP_MAGIC},
+};
 
 /// The most bytes of data accepted from one file, after unpacking: 1 GiB, twenty times MNIST.
 pub const MAX_BYTES: u64 = 1 << 30;
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const IMAGES: Kind = Kind { name: "images", magic: 0x0803, dimensions: &["images", "rows", "columns"] };
 const LABELS: Kind = Kind { name: "labels", magic: 0x0801, dimensions: &["labels"] };
 
@@ -81,12 +82,7 @@ pub fn parse_labels(file: &Path, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
 
 fn read_file(file: &Path) -> Result<Vec<u8>, DataError> {
     // The longest file accepted, and one byte to see that a longer one goes on.
-    let limit = MAX_BYTES + 17;
-    let mut bytes = Vec::new();
-    match fs::File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)) {
-        Ok(_) => Ok(bytes),
-        Err(source) => Err(DataError::Unreadable { file: file.to_owned(), source }),
-    }
+    file::read(file, MAX_BYTES + 17)
 }
 
 fn parse(file: &Path, bytes: &[u8], kind: &Kind) -> Result<(Vec<usize>, Vec<u8>), DataError> {

@@ -2,6 +2,8 @@
 //! it is at hand.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod common;
+
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -121,19 +123,9 @@ fn a_file_that_cannot_be_read_is_named() {
     assert!(error.to_string().contains("unreadable"), "{error}");
 }
 
-/// The real files, where `BRAIDNET_SHARED` or the folder `shared` beside the workspace has them.
-fn real_folder() -> Option<PathBuf> {
-    let shared = env::var_os("BRAIDNET_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-    Some(shared.join("data/mnist")).filter(|folder| folder.is_dir())
-}
-
 #[test]
 fn the_real_mnist_is_read() {
-    let Some(folder) = real_folder() else {
-        println!("skipped: no data/mnist in ../shared or BRAIDNET_SHARED");
-        return;
-    };
+    let Some(folder) = common::real_folder("mnist") else { return };
     let split = mnist::load(&folder).unwrap();
     assert_eq!((split.train.len(), split.test.len()), (60_000, 10_000));
     assert_eq!((split.train.rows(), split.train.cols()), (28, 28));

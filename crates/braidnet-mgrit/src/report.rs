@@ -48,10 +48,10 @@ impl SolveReport {
         self.residuals.last().copied().flatten()
     }
 
-    /// Convergence factor: the ratio of the last two residual norms, if there are two and the first is not 0.
+    /// Convergence factor: the ratio of the last two residual norms, if there are two and the first is not 0; NaN where one is.
     pub fn rho(&self) -> Option<f64> {
         match self.residuals[..] {
-            [.., Some(before), Some(last)] if before > 0.0 => Some(last / before),
+            [.., Some(before), Some(last)] if before != 0.0 => Some(last / before),
             _ => None,
         }
     }

@@ -135,17 +135,17 @@ impl<S: State> Mgrit<S> {
         point == self.layout.share(0).steps.start || is_c_point || is_kept
     }
 
-    /// Asks `propagator` about every step that this rank would have it do, so that what cannot be done is known before
-    /// any work.
+    /// Asks `supports` about every step that this rank would have a propagator do, so that what cannot be done is known
+    /// before any work.
     ///
     /// # Errors
     /// [`MgritError::Step`] of the first step that is not supported.
-    pub fn check<P: Propagator<State = S>>(&self, propagator: &P) -> Result<(), MgritError> {
+    pub fn check(&self, supports: impl Fn(&Step) -> Result<(), StepError>) -> Result<(), MgritError> {
         let rank = self.comm.rank();
         for level in self.hierarchy.levels() {
             for step in self.layout.share(level.index()).steps.clone().map(|j| level.step(j)) {
                 let failed = |source| MgritError::Step { level: step.level, layer: step.layer, rank, source };
-                propagator.supports(&step).map_err(failed)?;
+                supports(&step).map_err(failed)?;
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ fn write_all(writer: &mut MetricsWriter, records: &[Record]) {
 /// One record of each kind.
 fn one_of_each() -> Vec<Record> {
     let checkpoint = Checkpoint { step: 1, path: "step-1".into(), seconds: 0.5, bytes: 9 };
-    let probe = Probe { step: 1, gradient_error: Some(1e-3), gradient_cosine: None };
+    let probe = Probe { step: 1, gradient_error: Some(1e-3), ..Probe::default() };
     let (probe, checkpoint) = (Record::Probe(probe), Record::Checkpoint(checkpoint));
     vec![run(None), step(1, 0.5), probe, epoch(0, 0.25), checkpoint, event(1, "signal")]
 }

@@ -4,12 +4,32 @@ use braidnet_mgrit::{Output, StepError};
 use burn::module::{Module, ModuleDisplay, ModuleVisitor, Param};
 use burn::tensor::{Gradients as TapeGradients, Tensor};
 
-use crate::{Gradient, Gradients, PendingRhs, RhsTape, RightHandSide};
+use crate::rhs::{At, BatchOf};
+use crate::{Gradient, Gradients, PendingRhs, RhsTape, RightHandSide, StateSpace};
 
 /// A module that can be evaluated.
-pub trait Forward<const D: usize>: Module + ModuleDisplay + Sync + 'static {
+pub trait Forward: Module + ModuleDisplay + Sync + 'static {
+    /// What it acts on.
+    type Space: StateSpace<State: Recorded>;
+
     /// `F(u)`, on plain tensors as on tensors that record.
-    fn forward(&self, u: Tensor<D>) -> Tensor<D>;
+    fn forward(
+        &self,
+        u: <Self::Space as StateSpace>::State,
+        at: At<'_, <Self::Space as StateSpace>::Batch>,
+    ) -> <Self::Space as StateSpace>::State;
+}
+
+/// A state made of tensors, which autograd can record.
+pub trait Recorded: Sized {
+    /// This state as leaves of a new tape.
+    fn record(&self) -> Self;
+
+    /// Sum of all products of components with those of `delta`, shape `[1]`.
+    fn dot(&self, delta: Self) -> Tensor<1>;
+
+    /// The gradient of the leaves made by [`Recorded::record`]; `None` where nothing depends on them.
+    fn gradient(&self, tape: &mut TapeGradients) -> Option<Self>;
 }
 
 /// Makes a right-hand side of any [`Forward`] module.
@@ -29,23 +49,41 @@ impl<R: Module + ModuleDisplay> Autograd<R> {
 }
 
 /// Where an [`Autograd`] right-hand side was linearised.
-#[derive(Debug, Clone)]
-pub struct AutogradTape<const D: usize, R> {
+pub struct AutogradTape<R: Forward> {
     rhs: R,
-    state: Tensor<D>,
+    state: <R::Space as StateSpace>::State,
+    layer: usize,
+    dt: f64,
+    batch: <R::Space as StateSpace>::Batch,
 }
 
-impl<const D: usize, R: Forward<D>> RightHandSide<D> for Autograd<R> {
-    type Tape = AutogradTape<D, R>;
+impl<R: Forward> RightHandSide for Autograd<R> {
+    type Space = R::Space;
+    type Tape = AutogradTape<R>;
 
-    fn evaluate(&self, u: Tensor<D>) -> Tensor<D> {
-        self.rhs.forward(u)
+    fn evaluate(
+        &self,
+        u: <R::Space as StateSpace>::State,
+        at: At<'_, BatchOf<Self>>,
+    ) -> <R::Space as StateSpace>::State {
+        self.rhs.forward(u, at)
     }
 
-    fn linearize(&self, u: Tensor<D>, output: Output) -> (Tensor<D>, Self::Tape) {
-        let tape = AutogradTape { rhs: self.rhs.clone(), state: u.clone() };
-        let f = if output == Output::Used { self.evaluate(u) } else { u };
+    fn linearize(
+        &self,
+        u: <R::Space as StateSpace>::State,
+        at: At<'_, BatchOf<Self>>,
+        output: Output,
+    ) -> (<R::Space as StateSpace>::State, Self::Tape) {
+        let At { layer, dt, batch } = at;
+        let tape = AutogradTape { rhs: self.rhs.clone(), state: u.clone(), layer, dt, batch: batch.clone() };
+        let f = if output == Output::Used { self.evaluate(u, at) } else { u };
         (f, tape)
+    }
+
+    /// Nothing but a state, shared with the solver.
+    fn tape_bytes(&self, _: &BatchOf<Self>, _: usize) -> usize {
+        0
     }
 }
 
@@ -53,27 +91,34 @@ impl<const D: usize, R: Forward<D>> RightHandSide<D> for Autograd<R> {
 #[error("autograd returned no gradient of the state: forward must use its argument")]
 struct NoStateGradient;
 
-impl<const D: usize, R: Forward<D>> AutogradTape<D, R> {
+impl<R: Forward> AutogradTape<R> {
     /// Records `F` with the module `rhs` and pulls `delta` back.
-    fn backward(&self, rhs: &R, delta: Tensor<D>) -> Result<(Tensor<D>, TapeGradients), StepError> {
-        let u = self.state.clone().autodiff().require_grad();
-        let mut gradients = (rhs.forward(u.clone()) * delta.autodiff()).backward();
-        let state = u.grad_remove(&mut gradients).ok_or(NoStateGradient)?;
+    fn backward(
+        &self,
+        rhs: &R,
+        delta: <R::Space as StateSpace>::State,
+    ) -> Result<(<R::Space as StateSpace>::State, TapeGradients), StepError> {
+        let u = self.state.record();
+        let at = At { layer: self.layer, dt: self.dt, batch: &self.batch };
+        let mut gradients = rhs.forward(u.clone(), at).dot(delta).backward();
+        let state = u.gradient(&mut gradients).ok_or(NoStateGradient)?;
         Ok((state, gradients))
     }
 }
 
-impl<const D: usize, R: Forward<D>> RhsTape<D> for AutogradTape<D, R> {
-    fn pullback(&self, delta: Tensor<D>) -> Result<Tensor<D>, StepError> {
+impl<R: Forward> RhsTape for AutogradTape<R> {
+    type State = <R::Space as StateSpace>::State;
+
+    fn pullback(&self, delta: Self::State) -> Result<Self::State, StepError> {
         let frozen = self.rhs.clone().train().no_grad();
         self.backward(&frozen, delta).map(|(state, _)| state)
     }
 
     fn pullback_with_gradients(
         self,
-        delta: Tensor<D>,
+        delta: Self::State,
         _: Output,
-    ) -> Result<(Option<Tensor<D>>, PendingRhs), StepError> {
+    ) -> Result<(Option<Self::State>, PendingRhs), StepError> {
         let rhs = self.rhs.clone().train();
         let (state, mut tape) = self.backward(&rhs, delta)?;
         Ok((Some(state), Box::new(move || Ok(parameter_gradients(&rhs, &mut tape)))))

@@ -1,31 +1,43 @@
 //! A block of ODE layers as the solver sees it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use braidnet_grid::{Step, StepKind};
-use braidnet_mgrit::{Differentiable, Linearization, Output, PendingGradients, Propagator, StepError};
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use braidnet_mgrit::{Differentiable, Output, Propagator, State, StepError};
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Device;
 
 use crate::coarse::mean_module;
-use crate::{CoarseOperator, Gradients, NetworkError, RhsTape, RightHandSide, TensorState};
+use crate::linearization::OdeLinearization;
+use crate::rhs::{At, BatchOf, StateOf};
+use crate::{CoarseOperator, NetworkError, RightHandSide};
 
 /// Layers `first .. first + n` of a network, each `u + dt F(u; theta_n)`.
 #[derive(Module, Debug)]
-pub struct OdeBlock<const D: usize, R: Module> {
+pub struct OdeBlock<R: Module + ModuleDisplay> {
     layers: Vec<R>,
+    /// Global index of the first layer.
     #[module(skip)]
     first: usize,
+    /// Layers of the network before those that the solver counts.
+    #[module(skip)]
+    before: usize,
     #[module(skip)]
     coarse: CoarseOperator,
     #[module(skip)]
     device: Device,
 }
 
-impl<const D: usize, R: Module> OdeBlock<D, R> {
+impl<R: Module + ModuleDisplay> OdeBlock<R> {
     /// A block of `layers`, the first of which is layer `first` of the network.
     pub fn new(first: usize, layers: Vec<R>, coarse: CoarseOperator, device: &Device) -> Self {
-        Self { layers, first, coarse, device: device.clone() }
+        Self { layers, first, before: 0, coarse, device: device.clone() }
+    }
+
+    /// Lets the solver count layers from layer `before` of the network on.
+    pub(crate) fn counted_from(self, before: usize) -> Self {
+        Self { before, ..self }
     }
 
     /// Global indices of the layers.
@@ -34,7 +46,7 @@ impl<const D: usize, R: Module> OdeBlock<D, R> {
     }
 
     /// The layers with their global indices.
-    pub fn layers(&self) -> impl Iterator<Item = (usize, &R)> {
+    pub fn layers(&self) -> impl DoubleEndedIterator<Item = (usize, &R)> {
         self.range().zip(&self.layers)
     }
 
@@ -54,24 +66,44 @@ impl<const D: usize, R: Module> OdeBlock<D, R> {
         self.coarse
     }
 
+    /// Where tensors live.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Whether `step` can be done with these layers.
+    ///
+    /// # Errors
+    /// Why not, and what to change.
+    pub fn supports(&self, step: &Step) -> Result<(), StepError> {
+        match self.coarse {
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => self.layer(step).map(|_| ()),
+            CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
+        }
+    }
+
+    /// Place in `layers` of a layer as the solver counts.
+    fn place(&self, layer: usize) -> Option<usize> {
+        (layer + self.before).checked_sub(self.first)
+    }
+
     /// The layers that `step` stands for.
     fn run(&self, step: &Step) -> Result<&[R], NetworkError> {
-        let local = step.fine.start.checked_sub(self.first).zip(step.fine.end.checked_sub(self.first));
+        let ends = self.place(step.fine.start).zip(self.place(step.fine.end));
         let (operator, run) = (self.coarse, step.fine.clone());
-        let layers = local.and_then(|(start, end)| self.layers.get(start..end));
+        let layers = ends.and_then(|(start, end)| self.layers.get(start..end));
         layers.ok_or(NetworkError::RunIsSplit { operator, run })
     }
 
     fn layer(&self, step: &Step) -> Result<&R, StepError> {
-        let local = step.layer.checked_sub(self.first).and_then(|n| self.layers.get(n));
-        local.ok_or_else(|| {
-            format!("layer {} is not among the layers {:?} of this block", step.layer, self.range()).into()
+        self.place(step.layer).and_then(|n| self.layers.get(n)).ok_or_else(|| {
+            format!("layer {} is not among the layers {:?} of this block", step.layer + self.before, self.range())
+                .into()
         })
     }
 
     /// The single module whose `F` the step applies, `None` for a sum.
-    fn operator(&self, step: &Step) -> Result<Option<std::borrow::Cow<'_, R>>, StepError> {
-        use std::borrow::Cow;
+    fn operator(&self, step: &Step) -> Result<Option<Cow<'_, R>>, StepError> {
         Ok(match self.coarse {
             _ if step.fine.len() == 1 => Some(Cow::Borrowed(self.layer(step)?)),
             CoarseOperator::FirstLayer | CoarseOperator::Midpoint => Some(Cow::Borrowed(self.layer(step)?)),
@@ -81,141 +113,119 @@ impl<const D: usize, R: Module> OdeBlock<D, R> {
     }
 }
 
+impl<R: RightHandSide> OdeBlock<R> {
+    /// The layers applied to the states of one batch.
+    pub fn on<'a>(&'a self, batch: &'a BatchOf<R>) -> BlockOn<'a, R> {
+        BlockOn { block: self, batch }
+    }
+}
+
+/// A block of ODE layers and the batch that it is applied to.
+pub struct BlockOn<'a, R: RightHandSide> {
+    block: &'a OdeBlock<R>,
+    batch: &'a BatchOf<R>,
+}
+
 /// `dt` of each layer of a coarse step. Layers of one block have equal steps.
 fn dt_of_layer(step: &Step) -> f64 {
     step.dt / step.fine.len() as f64
 }
 
-impl<const D: usize, R: RightHandSide<D>> Propagator for OdeBlock<D, R> {
-    type State = TensorState<D>;
+impl<R: RightHandSide> BlockOn<'_, R> {
+    /// A step of the layer `layer`, as the solver counts.
+    fn at(&self, layer: usize, dt: f64) -> At<'_, BatchOf<R>> {
+        At { layer: layer + self.block.before, dt, batch: self.batch }
+    }
 
-    fn step(&self, steps: &[Step], states: &mut [TensorState<D>]) -> Result<(), StepError> {
-        for (step, TensorState(u)) in steps.iter().zip(states) {
+    /// Where a step evaluates its right-hand side: at the state before it, or, for a coarse midpoint step, halfway along
+    /// the states from which its fine steps start.
+    fn stage(&self, step: &Step, rhs: &R, u: StateOf<R>) -> StateOf<R> {
+        let m = step.fine.len();
+        if m == 1 || self.block.coarse != CoarseOperator::Midpoint {
+            return u;
+        }
+        let to_the_middle = 0.5 * (step.dt - dt_of_layer(step));
+        let slope = rhs.evaluate(u.clone(), self.at(step.layer, to_the_middle));
+        let mut stage = u;
+        stage.axpy(to_the_middle, &slope);
+        stage
+    }
+
+    /// `u += sum_j dt_j F_j` over the layers of a coarse step.
+    fn add_run(
+        &self,
+        step: &Step,
+        u: &mut StateOf<R>,
+        mut f: impl FnMut(&R, At<'_, BatchOf<R>>) -> StateOf<R>,
+    ) -> Result<(), StepError> {
+        let dt = dt_of_layer(step);
+        for (layer, rhs) in step.fine.clone().zip(self.block.run(step)?) {
+            u.axpy(dt, &f(rhs, self.at(layer, dt)));
+        }
+        Ok(())
+    }
+}
+
+impl<R: RightHandSide> Propagator for BlockOn<'_, R> {
+    type State = StateOf<R>;
+
+    fn step(&self, steps: &[Step], states: &mut [StateOf<R>]) -> Result<(), StepError> {
+        for (step, u) in steps.iter().zip(states) {
             let before = u.clone();
-            let increment = match self.operator(step)? {
-                Some(rhs) => rhs.evaluate(self.stage(step, &*rhs, before)) * step.dt,
-                None => self.sum_over_run(step, |rhs| rhs.evaluate(before.clone()))?,
-            };
-            u.inplace(|u| increment + u);
+            match self.block.operator(step)? {
+                Some(rhs) => {
+                    let f = rhs.evaluate(self.stage(step, &*rhs, before), self.at(step.layer, step.dt));
+                    u.axpy(step.dt, &f);
+                }
+                None => self.add_run(step, u, |rhs, at| rhs.evaluate(before.clone(), at))?,
+            }
         }
         Ok(())
     }
 
     fn supports(&self, step: &Step) -> Result<(), StepError> {
-        match self.coarse {
-            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => self.layer(step).map(|_| ()),
-            CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
-        }
+        self.block.supports(step)
     }
 
     fn context(&self) -> Device {
-        self.device.clone()
+        self.block.device.clone()
     }
 }
 
-impl<const D: usize, R: RightHandSide<D>> OdeBlock<D, R> {
-    /// Where a step evaluates its right-hand side: at the state before it, or, for a coarse midpoint step, halfway along
-    /// the states from which its fine steps start.
-    fn stage(&self, step: &Step, rhs: &R, u: Tensor<D>) -> Tensor<D> {
-        let m = step.fine.len();
-        if m == 1 || self.coarse != CoarseOperator::Midpoint {
-            return u;
-        }
-        let to_the_middle = 0.5 * (step.dt - dt_of_layer(step));
-        rhs.evaluate(u.clone()) * to_the_middle + u
-    }
+impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
+    type Linearization = OdeLinearization<R::Tape>;
 
-    /// `sum_j dt_j F_j` over the layers of a coarse step.
-    fn sum_over_run(&self, step: &Step, mut f: impl FnMut(&R) -> Tensor<D>) -> Result<Tensor<D>, StepError> {
-        let dt = dt_of_layer(step);
-        let terms = self.run(step)?.iter().map(|rhs| f(rhs) * dt);
-        Ok(terms.reduce(|sum, term| sum + term).ok_or("a coarse step without layers")?)
-    }
-}
-
-/// The linearisation of one step: those of its right-hand sides, each with its share of the step.
-pub struct OdeLinearization<const D: usize, T> {
-    /// Fraction of the step's `dt`, and tape.
-    parts: Vec<(f64, T)>,
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("layer {layer} has {parts} right-hand sides at once: gradients are formed on the finest level only")]
-struct NotFinest {
-    layer: usize,
-    parts: usize,
-}
-
-impl<const D: usize, T: RhsTape<D>> Linearization for OdeLinearization<D, T> {
-    type State = TensorState<D>;
-    type Gradients = Gradients;
-
-    fn pullback(&self, step: &Step, lambda: &mut TensorState<D>) -> Result<(), StepError> {
-        let TensorState(lambda) = lambda;
-        let before = lambda.clone();
-        for (fraction, tape) in &self.parts {
-            let term = tape.pullback(before.clone() * (step.dt * fraction))?;
-            lambda.inplace(|lambda| term + lambda);
-        }
-        Ok(())
-    }
-
-    fn pullback_with_gradients(
-        mut self,
-        step: &Step,
-        lambda: &mut TensorState<D>,
-        output: Output,
-    ) -> Result<PendingGradients<Gradients>, StepError> {
-        let parts = self.parts.len();
-        let (Some((_, tape)), 1) = (self.parts.pop(), parts) else {
-            return Err(NotFinest { layer: step.layer, parts }.into());
-        };
-        let TensorState(lambda) = lambda;
-        let (term, pending) = tape.pullback_with_gradients(lambda.clone() * step.dt, output)?;
-        if let Some(term) = term {
-            lambda.inplace(|lambda| term + lambda);
-        }
-        Ok(pending)
-    }
-}
-
-impl<const D: usize, R: RightHandSide<D>> Differentiable for OdeBlock<D, R> {
-    type Linearization = OdeLinearization<D, R::Tape>;
-
-    fn linearize(
-        &self,
-        step: &Step,
-        state: &mut TensorState<D>,
-        output: Output,
-    ) -> Result<Self::Linearization, StepError> {
-        let TensorState(u) = state;
-        let before = u.clone();
+    fn linearize(&self, step: &Step, state: &mut StateOf<R>, output: Output) -> Result<Self::Linearization, StepError> {
+        let before = state.clone();
         let mut parts = Vec::with_capacity(1);
-        let increment = match self.operator(step)? {
+        match self.block.operator(step)? {
             Some(rhs) => {
-                let (f, tape) = rhs.linearize(before.clone(), output);
+                let at = self.at(step.layer, step.dt);
+                let (mut f, tape) = rhs.linearize(before.clone(), at, output);
                 parts.push((1.0, tape));
-                let is_midpoint = self.coarse == CoarseOperator::Midpoint && step.fine.len() > 1;
-                let f = if is_midpoint { rhs.evaluate(self.stage(step, &*rhs, before)) } else { f };
-                f * step.dt
+                if output == Output::Used {
+                    if self.block.coarse == CoarseOperator::Midpoint && step.fine.len() > 1 {
+                        f = rhs.evaluate(self.stage(step, &*rhs, before), at);
+                    }
+                    state.axpy(step.dt, &f);
+                }
             }
-            None => self.sum_over_run(step, |rhs| {
-                let (f, tape) = rhs.linearize(before.clone(), output);
-                parts.push((1.0 / step.fine.len() as f64, tape));
-                f
-            })?,
-        };
-        if output == Output::Used {
-            u.inplace(|u| increment + u);
+            None => {
+                let share = 1.0 / step.fine.len() as f64;
+                self.add_run(step, state, |rhs, at| {
+                    let (f, tape) = rhs.linearize(before.clone(), at, Output::Used);
+                    parts.push((share, tape));
+                    f
+                })?;
+            }
         }
-        Ok(OdeLinearization { parts })
+        Ok(OdeLinearization::new(parts))
     }
 
-    /// `F` does not depend on `dt`, so with the parameters of the first layer (a midpoint step is pulled back like the Euler
-    /// step beside it) `J_c^T lambda = lambda + dt_c J_F^T lambda`
-    /// needs nothing but the fine linearisation of that layer.
+    /// With the parameters of the first layer (a midpoint step is pulled back like the Euler step beside it)
+    /// `J_c^T lambda = lambda + dt_c J_F^T lambda` needs nothing but the fine linearisation of that layer.
     fn shares_linearization(&self, step: &Step) -> bool {
-        let borrows = matches!(self.coarse, CoarseOperator::FirstLayer | CoarseOperator::Midpoint);
+        let borrows = matches!(self.block.coarse, CoarseOperator::FirstLayer | CoarseOperator::Midpoint);
         step.kind == StepKind::Ode && (borrows || step.fine.len() == 1)
     }
 }

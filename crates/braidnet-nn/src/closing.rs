@@ -5,6 +5,10 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
+use crate::autograd::parameter_gradients;
+use crate::image_space::{ImageSpace, Samples};
+use crate::{Closed, ClosingLayer, TensorState};
+
 /// `fc2(relu(fc1(flatten(u))))`.
 #[derive(Module, Debug)]
 pub struct Dense {
@@ -22,7 +26,33 @@ impl Dense {
     }
 
     /// From the last state `[batch, c, h, w]` to logits `[batch, classes]`.
-    pub fn forward(&self, u: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, u: Tensor<4>) -> Tensor<2> {
         self.fc2.forward(relu(self.fc1.forward(u.flatten(1, 3))))
+    }
+}
+
+impl ClosingLayer<ImageSpace> for Dense {
+    fn close(&self, state: &TensorState<4>, _: &Samples) -> Tensor<2> {
+        self.forward(state.0.clone())
+    }
+
+    fn close_recorded(
+        &self,
+        state: &TensorState<4>,
+        _: &Samples,
+        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
+    ) -> Closed<TensorState<4>> {
+        let closing = self.clone().train();
+        let u = state.0.clone().autodiff().require_grad();
+        let output = closing.forward(u.clone());
+        let loss = loss(output.clone());
+        let mut tape = loss.backward();
+        let zero = || state.0.zeros_like();
+        Closed {
+            loss: loss.inner().into_scalar::<f64>(),
+            output: output.inner(),
+            lambda: TensorState(u.grad_remove(&mut tape).unwrap_or_else(zero)),
+            gradients: parameter_gradients(&closing, &mut tape),
+        }
     }
 }

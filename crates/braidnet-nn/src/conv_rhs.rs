@@ -7,7 +7,9 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Tensor};
 
 use crate::conv::{apply, apply_transposed, conv3x3, parameter_gradients};
-use crate::{Forward, PendingRhs, RhsTape, RightHandSide};
+use crate::image_space::{ImageSpace, Samples};
+use crate::rhs::At;
+use crate::{Forward, PendingRhs, RhsTape, RightHandSide, TensorState};
 
 /// `F(u) = relu(conv(u))`.
 #[derive(Module, Debug)]
@@ -59,9 +61,11 @@ impl ConvRhs {
     }
 }
 
-impl Forward<4> for ConvRhs {
-    fn forward(&self, u: Tensor<4>) -> Tensor<4> {
-        self.convs().fold(u, |u, conv| relu(conv.forward(u)))
+impl Forward for ConvRhs {
+    type Space = ImageSpace;
+
+    fn forward(&self, TensorState(u): TensorState<4>, _: At<'_, Samples>) -> TensorState<4> {
+        TensorState(self.convs().fold(u, |u, conv| relu(conv.forward(u))))
     }
 }
 
@@ -87,36 +91,45 @@ pub struct ConvTape {
     stages: Vec<Stage>,
 }
 
-impl RightHandSide<4> for ConvRhs {
+impl RightHandSide for ConvRhs {
+    type Space = ImageSpace;
     type Tape = ConvTape;
 
-    fn evaluate(&self, u: Tensor<4>) -> Tensor<4> {
-        self.convs().fold(u, |u, conv| relu(apply(conv, u)))
+    fn evaluate(&self, TensorState(u): TensorState<4>, _: At<'_, Samples>) -> TensorState<4> {
+        TensorState(self.convs().fold(u, |u, conv| relu(apply(conv, u))))
     }
 
-    fn linearize(&self, u: Tensor<4>, _: Output) -> (Tensor<4>, ConvTape) {
+    fn linearize(&self, u: TensorState<4>, _: At<'_, Samples>, _: Output) -> (TensorState<4>, ConvTape) {
         let mut stages = Vec::with_capacity(2);
-        let mut u = u;
+        let TensorState(mut u) = u;
         for conv in self.convs() {
             let input = u.clone();
             u = relu(apply(conv, u));
             stages.push(Stage { conv: conv.clone(), input, off: u.clone().lower_equal_elem(0.0) });
         }
-        (u, ConvTape { stages })
+        (TensorState(u), ConvTape { stages })
+    }
+
+    /// Input and ReLU mask of every convolution.
+    fn tape_bytes(&self, _: &Samples, state_bytes: usize) -> usize {
+        let n = state_bytes / size_of::<f32>();
+        self.n_convs() * (state_bytes + n * size_of::<bool>())
     }
 }
 
-impl RhsTape<4> for ConvTape {
-    fn pullback(&self, delta: Tensor<4>) -> Result<Tensor<4>, StepError> {
+impl RhsTape for ConvTape {
+    type State = TensorState<4>;
+
+    fn pullback(&self, TensorState(delta): TensorState<4>) -> Result<TensorState<4>, StepError> {
         let back = |delta, stage: &Stage| apply_transposed(&stage.conv, stage.through_relu(delta));
-        Ok(self.stages.iter().rev().fold(delta, back))
+        Ok(TensorState(self.stages.iter().rev().fold(delta, back)))
     }
 
     fn pullback_with_gradients(
         self,
-        delta: Tensor<4>,
+        TensorState(delta): TensorState<4>,
         output: Output,
-    ) -> Result<(Option<Tensor<4>>, PendingRhs), StepError> {
+    ) -> Result<(Option<TensorState<4>>, PendingRhs), StepError> {
         let mut delta = Some(delta);
         let mut formed_from = Vec::with_capacity(self.stages.len());
         for (n, stage) in self.stages.into_iter().enumerate().rev() {
@@ -130,6 +143,6 @@ impl RhsTape<4> for ConvTape {
             let each = formed_from.into_iter().rev();
             Ok(each.flat_map(|(stage, through)| parameter_gradients(&stage.conv, stage.input, through)).collect())
         };
-        Ok((delta, Box::new(gradients)))
+        Ok((delta.map(TensorState), Box::new(gradients)))
     }
 }

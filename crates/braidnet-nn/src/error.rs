@@ -28,6 +28,74 @@ pub enum NetworkError {
         /// Channels of the network.
         channels: usize,
     },
+    /// Features that cannot be shared out among the heads of attention.
+    #[error("{heads} heads do not divide the {d_model} features of a position: use a divisor")]
+    HeadsDoNotDivide {
+        /// Features of a position.
+        d_model: usize,
+        /// Heads.
+        heads: usize,
+    },
+    /// No layers left between those at the ends that stay outside the solver.
+    #[error("{buffer} buffer layers at either end leave none of {layers} for the solver: use fewer, or more layers")]
+    TooManyBufferLayers {
+        /// Buffer layers at either end.
+        buffer: usize,
+        /// Layers of the network.
+        layers: usize,
+    },
+    /// Inputs without anything in them.
+    #[error("{what} is empty: leave it out")]
+    EmptyInput {
+        /// What is empty.
+        what: &'static str,
+    },
+    /// Images of another shape.
+    #[error("images of {got:?} (channels, height, width), but the network takes {expected:?}")]
+    WrongImage {
+        /// The network's.
+        expected: [usize; 3],
+        /// Those given.
+        got: [usize; 3],
+    },
+    /// A token that the network does not know.
+    #[error(
+        "token {token} of sequence {sequence} at position {position} is not in the vocabulary of {vocabulary}:          use ids from 0 to {}", vocabulary - 1
+    )]
+    UnknownToken {
+        /// The token.
+        token: i64,
+        /// Which sequence of the batch.
+        sequence: usize,
+        /// Where in it.
+        position: usize,
+        /// Tokens that the network knows.
+        vocabulary: usize,
+    },
+    /// A sequence with more positions than the network has.
+    #[error("a sequence of {length} tokens, but the network has {max_length} positions: cut it, or raise max_length")]
+    TooLong {
+        /// Its tokens, padding included.
+        length: usize,
+        /// The network's positions.
+        max_length: usize,
+    },
+    /// As many sources as targets are needed.
+    #[error("{sources} sources but {targets} targets in a batch: every source needs one target")]
+    UnevenPairs {
+        /// Sources.
+        sources: usize,
+        /// Targets.
+        targets: usize,
+    },
+    /// A choice that this network cannot have.
+    #[error("{what}: {remedy}")]
+    Impossible {
+        /// The choice.
+        what: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A parameter that a source does not have.
     #[error("parameter {name} is missing")]
     MissingParameter {

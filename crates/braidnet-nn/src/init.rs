@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
 
-use crate::{NetworkError, map_parameters};
+use crate::{NetworkError, Parameter, map_parameters};
 
 /// How the initial parameters of an ODE block vary with depth.
 ///
@@ -84,14 +84,29 @@ impl Stream {
     }
 }
 
+/// Tells the parameters of norms from others, visited in their order: a weight with one dimension, and the bias behind it.
+fn norms() -> impl FnMut(&Parameter) -> bool {
+    let mut is_norm = false;
+    move |p| {
+        if p.name.ends_with("weight") {
+            is_norm = p.shape.len() == 1;
+        }
+        is_norm
+    }
+}
+
 /// Draws every parameter of `module` uniformly within `+-1 / sqrt(fan_in)`, PyTorch's default for convolutions and dense
-/// layers, from (seed, stream) alone.
+/// layers, from (seed, stream) alone. Scale and shift of norms stay as they are.
 pub(crate) fn draw<M: Module>(module: M, seed: u64, stream: Stream) -> M {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(stream.number());
     // A bias has the fan-in of the weight it belongs to, which is visited just before it.
     let mut fan_in = 1;
+    let mut is_norm = norms();
     let drawn: Result<M, std::convert::Infallible> = map_parameters(module, "", |p| {
+        if is_norm(p) {
+            return Ok(None);
+        }
         if p.shape.len() > 1 {
             fan_in = p.shape[1..].iter().product();
         }
@@ -101,6 +116,19 @@ pub(crate) fn draw<M: Module>(module: M, seed: u64, stream: Stream) -> M {
         Ok(Some(Tensor::from_data(TensorData::new(values, [n]), &p.values.device())))
     });
     match drawn {
+        Ok(module) => module,
+    }
+}
+
+/// Draws a table of embeddings, a parameter with one row per token, uniformly with variance `variance`.
+pub(crate) fn draw_table<M: Module>(module: M, variance: f64, seed: u64, stream: Stream) -> M {
+    let drawn = draw(module, seed, stream);
+    // From `1 / (3 d)`, where `d` is the length of a row.
+    let scaled: Result<M, std::convert::Infallible> = map_parameters(drawn, "", |p| {
+        let d = *p.shape.last().unwrap_or(&1) as f64;
+        Ok(Some(p.values.clone() * (3.0 * d * variance).sqrt()))
+    });
+    match scaled {
         Ok(module) => module,
     }
 }
@@ -119,8 +147,11 @@ pub(crate) fn draw_layer<M: Module>(module: M, seed: u64, n: usize, init: DepthI
     crate::visit_parameters(&draw(module, seed, Stream::Layer(n)), "", |p| own.push(p.values));
     let mut own = own.into_iter();
     let keep = (1.0 - noise * noise).sqrt();
-    let mixed: Result<M, std::convert::Infallible> =
-        map_parameters(shared, "", |p| Ok(own.next().map(|own| p.values.clone() * keep + own * noise)));
+    let mut is_norm = norms();
+    let mixed: Result<M, std::convert::Infallible> = map_parameters(shared, "", |p| {
+        let own = own.next().filter(|_| !is_norm(p));
+        Ok(own.map(|own| p.values.clone() * keep + own * noise))
+    });
     match mixed {
         Ok(module) => module,
     }

@@ -1,20 +1,21 @@
 //! What training asks of a network besides its block of layers.
 
-use braidnet_mgrit::{Differentiable, Linearization, Propagator, State};
+use braidnet_comm::Transfer;
+use braidnet_grid::Step;
+use braidnet_mgrit::{Differentiable, Linearization, State, StepError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::autograd::parameter_gradients;
-use crate::{Gradients, NetworkError, OdeNet2d, Parameter, TensorState};
+use crate::{Gradients, NetworkError, Noise, Parameter};
 
 /// Forms the gradients of the opening layer from `dLoss/du_0`.
-pub type OpeningPullback<S> = Box<dyn FnOnce(S) -> Gradients + Send>;
+pub type OpeningPullback<S> = Box<dyn FnOnce(S) -> Result<Gradients, StepError> + Send>;
 
 /// The end of a forward pass: loss, and what the adjoint starts from.
 pub struct Closed<S> {
     /// The loss.
     pub loss: f64,
-    /// Output of the closing layer, shape `[batch, ...]`.
+    /// Output of the closing layer, shape `[rows, classes]`.
     pub output: Tensor<2>,
     /// `dLoss/du_N`.
     pub lambda: S,
@@ -26,41 +27,89 @@ pub struct Closed<S> {
 /// with the last.
 pub trait Network: Module {
     /// What travels along the layers.
-    type State: State;
-    /// The layers as the solver sees them.
-    type Block: Differentiable<State = Self::State>
-        + Propagator<State = Self::State>
-        + Differentiable<Linearization: Linearization<State = Self::State, Gradients = Gradients>>;
+    type State: State + Transfer<Context = Device>;
+    /// What every layer needs of a batch besides the state: sizes, masks, randomness.
+    type Batch: Transfer<Context = Device> + Clone;
+    /// The linearisation of one layer.
+    type Tape: Linearization<State = Self::State, Gradients = Gradients>;
+    /// The layers, applied to one batch, as the solver sees them.
+    type Block<'a>: Differentiable<State = Self::State, Linearization = Self::Tape>
+    where
+        Self: 'a;
     /// A batch of inputs.
     type Input;
 
     /// Where tensors live.
     fn device(&self) -> Device;
 
-    /// The layers.
-    fn block(&self) -> &Self::Block;
+    /// The layers on a batch.
+    fn block<'a>(&'a self, batch: &'a Self::Batch) -> Self::Block<'a>;
 
-    /// A state of zeros for a batch of `batch` samples.
-    fn zero_state(&self, batch: usize) -> Self::State;
+    /// Whether the layers can do `step`.
+    ///
+    /// # Errors
+    /// Why not, and what to change.
+    fn supports(&self, step: &Step) -> Result<(), StepError>;
 
-    /// Estimate of the bytes that the linearisation of one layer keeps for `batch` samples.
-    fn tape_bytes(&self, batch: usize) -> usize;
+    /// Layers at either end that the solver does not count: those of the first rank belong to its opening layer, those of
+    /// the last to its closing layer.
+    fn buffer_layers(&self) -> usize;
+
+    /// Length of a layer's step.
+    fn step_length(&self) -> f64;
+
+    /// What the layers need of a batch of `samples` samples, if their number says it all; then no rank needs to be told.
+    fn batch_of_size(&self, samples: usize) -> Option<Self::Batch>;
+
+    /// Checks a batch of inputs.
+    ///
+    /// # Errors
+    /// What does not fit the network, and what to do.
+    fn check(&self, input: &Self::Input) -> Result<(), NetworkError>;
+
+    /// What the layers need of a batch. With `noise`, random parts of the network (dropout) are on.
+    fn batch(&self, input: &Self::Input, noise: Option<Noise>) -> Self::Batch;
+
+    /// The largest batch of `samples` samples, for estimates.
+    fn largest_batch(&self, samples: usize) -> Self::Batch;
+
+    /// A state of zeros.
+    fn zero_state(&self, batch: &Self::Batch) -> Self::State;
+
+    /// Bytes of a state.
+    fn state_bytes(&self, batch: &Self::Batch) -> usize;
+
+    /// Estimate of the bytes that the linearisation of one layer keeps.
+    fn tape_bytes(&self, batch: &Self::Batch) -> usize;
 
     /// The first state, if the opening layer is here.
-    fn open(&self, input: &Self::Input) -> Option<Self::State>;
+    fn open(&self, input: &Self::Input, batch: &Self::Batch) -> Option<Self::State>;
 
     /// As [`Network::open`], and how to form the opening layer's gradients.
-    fn open_recorded(&self, input: &Self::Input) -> Option<(Self::State, OpeningPullback<Self::State>)>;
+    fn open_recorded(
+        &self,
+        input: &Self::Input,
+        batch: &Self::Batch,
+    ) -> Option<(Self::State, OpeningPullback<Self::State>)>;
 
     /// The output of the last state, if the closing layer is here.
-    fn close(&self, state: &Self::State) -> Option<Tensor<2>>;
+    fn close(&self, state: &Self::State, batch: &Self::Batch) -> Option<Tensor<2>>;
 
     /// As [`Network::close`], with the loss that `loss` makes of the output, shape `[1]`, and its derivatives.
+    ///
+    /// # Errors
+    /// If a derivative cannot be formed.
     fn close_recorded(
         &self,
         state: &Self::State,
+        batch: &Self::Batch,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
-    ) -> Option<Closed<Self::State>>;
+    ) -> Result<Option<Closed<Self::State>>, StepError>;
+
+    /// Pairs of parameters, by global name, that are one: opening layer first, closing layer second.
+    fn tied(&self) -> Vec<[String; 2]> {
+        Vec::new()
+    }
 
     /// Calls `f` with every parameter, named by global layer.
     fn visit_parameters(&self, f: impl FnMut(Parameter));
@@ -70,78 +119,4 @@ pub trait Network: Module {
     /// # Errors
     /// [`NetworkError::MissingParameter`], [`NetworkError::WrongShape`].
     fn load(self, source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError>;
-}
-
-impl Network for OdeNet2d {
-    type State = TensorState<4>;
-    type Block = crate::OdeBlock<4, crate::ConvRhs>;
-    type Input = Tensor<4>;
-
-    fn device(&self) -> Device {
-        self.block.context()
-    }
-
-    fn block(&self) -> &Self::Block {
-        &self.block
-    }
-
-    fn zero_state(&self, batch: usize) -> TensorState<4> {
-        let [channels, height, width] = self.state_shape();
-        TensorState(Tensor::zeros([batch, channels, height, width], &self.block.context()))
-    }
-
-    /// Input and ReLU mask of every convolution.
-    fn tape_bytes(&self, batch: usize) -> usize {
-        let n = batch * self.state_shape().iter().product::<usize>();
-        let n_convs = self.block.layers().next().map_or(0, |(_, layer)| layer.n_convs());
-        n_convs * n * (size_of::<f32>() + size_of::<bool>())
-    }
-
-    fn open(&self, input: &Tensor<4>) -> Option<TensorState<4>> {
-        self.opening.as_ref().map(|opening| TensorState(opening.forward(input.clone())))
-    }
-
-    fn open_recorded(&self, input: &Tensor<4>) -> Option<(TensorState<4>, OpeningPullback<TensorState<4>>)> {
-        let opening = self.opening.clone()?.train();
-        let u = opening.forward(input.clone().autodiff());
-        let state = TensorState(u.clone().inner());
-        let pullback = move |TensorState(lambda): TensorState<4>| {
-            if opening.num_params() == 0 {
-                return Gradients::new();
-            }
-            parameter_gradients(&opening, &mut (u * lambda.autodiff()).backward())
-        };
-        Some((state, Box::new(pullback)))
-    }
-
-    fn close(&self, state: &TensorState<4>) -> Option<Tensor<2>> {
-        self.closing.as_ref().map(|closing| closing.forward(state.0.clone()))
-    }
-
-    fn close_recorded(
-        &self,
-        state: &TensorState<4>,
-        loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
-    ) -> Option<Closed<TensorState<4>>> {
-        let closing = self.closing.clone()?.train();
-        let u = state.0.clone().autodiff().require_grad();
-        let output = closing.forward(u.clone());
-        let loss = loss(output.clone());
-        let mut tape = loss.backward();
-        let zero = || state.0.zeros_like();
-        Some(Closed {
-            loss: loss.inner().into_scalar::<f64>(),
-            output: output.inner(),
-            lambda: TensorState(u.grad_remove(&mut tape).unwrap_or_else(zero)),
-            gradients: parameter_gradients(&closing, &mut tape),
-        })
-    }
-
-    fn visit_parameters(&self, f: impl FnMut(Parameter)) {
-        OdeNet2d::visit_parameters(self, f);
-    }
-
-    fn load(self, source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError> {
-        OdeNet2d::load(self, source)
-    }
 }

@@ -6,8 +6,10 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::NetworkError;
+use crate::autograd::parameter_gradients;
 use crate::conv::conv3x3;
+use crate::image_space::{ImageSpace, Samples};
+use crate::{Gradients, NetworkError, OpeningLayer, OpeningPullback, TensorState};
 
 /// Which opening layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -51,11 +53,29 @@ impl Opening {
         }
     }
 
-    /// Applies the layer.
-    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv(conv) => relu(conv.forward(x)),
             Self::Repeat(Repeat { times }) => x.repeat_dim(1, *times),
         }
+    }
+}
+
+impl OpeningLayer<ImageSpace> for Opening {
+    fn open(&self, input: &Tensor<4>, _: &Samples) -> TensorState<4> {
+        TensorState(self.forward(input.clone()))
+    }
+
+    fn open_recorded(&self, input: &Tensor<4>, _: &Samples) -> (TensorState<4>, OpeningPullback<TensorState<4>>) {
+        let opening = self.clone().train();
+        let u = opening.forward(input.clone().autodiff());
+        let state = TensorState(u.clone().inner());
+        let pullback = move |TensorState(lambda): TensorState<4>| {
+            if opening.num_params() == 0 {
+                return Ok(Gradients::new());
+            }
+            Ok(parameter_gradients(&opening, &mut (u * lambda.autodiff()).backward()))
+        };
+        (state, Box::new(pullback))
     }
 }

@@ -2,7 +2,9 @@
 
 use braidnet_comm::{CommError, Transfer};
 use braidnet_mgrit::State;
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData};
+
+use crate::Recorded;
 
 /// A tensor that travels along the layers, shape `[batch, ...]`.
 #[derive(Debug, Clone)]
@@ -70,6 +72,20 @@ impl<const D: usize> State for TensorState<D> {
 
     fn norm_squared(&self) -> f64 {
         (self.0.clone() * self.0.clone()).sum().into_scalar::<f64>()
+    }
+}
+
+impl<const D: usize> Recorded for TensorState<D> {
+    fn record(&self) -> Self {
+        Self(self.0.clone().autodiff().require_grad())
+    }
+
+    fn dot(&self, delta: Self) -> Tensor<1> {
+        (self.0.clone() * delta.0.autodiff()).sum()
+    }
+
+    fn gradient(&self, tape: &mut TapeGradients) -> Option<Self> {
+        self.0.grad_remove(tape).map(Self)
     }
 }
 

@@ -5,7 +5,10 @@ use std::convert::Infallible;
 
 use braidnet_grid::{Coarsening, Hierarchy, Step, TimeGrid};
 use braidnet_mgrit::{Differentiable, Linearization, Output, Propagator};
-use braidnet_nn::{Autograd, CoarseOperator, ConvRhs, Gradients, OdeBlock, RightHandSide, TensorState, map_parameters};
+use braidnet_nn::{
+    At, Autograd, CoarseOperator, ConvRhs, Gradients, OdeBlock, RhsTape, RightHandSide, Samples, TensorState,
+    map_parameters,
+};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rand::RngExt;
@@ -57,32 +60,39 @@ fn hand_written_agrees_with_autograd() {
     for (convs, channels) in SHAPES {
         let rhs = layer(convs, channels, 1);
         let reference = Autograd::new(rhs.clone());
-        let (u, delta) = (random([2, channels, 6, 5], 2), random([2, channels, 6, 5], 3));
-        let (f, hand) = rhs.linearize(u.clone(), Output::Used);
-        let (f_reference, autograd) = RightHandSide::<4>::linearize(&reference, u, Output::Used);
-        assert!(relative(&f, &f_reference) < 1e-14);
-        use braidnet_nn::RhsTape;
+        let state = |seed| TensorState(random([2, channels, 6, 5], seed));
+        let (u, delta) = (state(2), state(3));
+        let (f, hand) = rhs.linearize(u.clone(), AT, Output::Used);
+        let (f_reference, autograd) = reference.linearize(u, AT, Output::Used);
+        assert!(relative(&f.0, &f_reference.0) < 1e-14);
         let (back, back_reference) = (hand.pullback(delta.clone()).unwrap(), autograd.pullback(delta.clone()).unwrap());
-        assert!(relative(&back, &back_reference) < 1e-12, "{convs} convolutions, {channels} channels");
+        assert!(relative(&back.0, &back_reference.0) < 1e-12, "{convs} convolutions, {channels} channels");
         let (again, pending) = hand.pullback_with_gradients(delta.clone(), Output::Used).unwrap();
         let (_, pending_reference) = autograd.pullback_with_gradients(delta, Output::Used).unwrap();
-        assert!(relative(&again.unwrap(), &back) < 1e-14);
+        assert!(relative(&again.unwrap().0, &back.0) < 1e-14);
         gradients_agree(&pending().unwrap(), &pending_reference().unwrap());
     }
 }
 
 #[test]
 fn gradients_do_not_need_the_state_pulled_back() {
-    use braidnet_nn::RhsTape;
     let rhs = layer(2, 3, 1);
-    let (_, tape) = rhs.linearize(random([2, 3, 5, 5], 2), Output::Used);
-    let (used, all) = tape.clone().pullback_with_gradients(random([2, 3, 5, 5], 3), Output::Used).unwrap();
-    let (discarded, same) = tape.pullback_with_gradients(random([2, 3, 5, 5], 3), Output::Discarded).unwrap();
+    let state = |seed| TensorState(random([2, 3, 5, 5], seed));
+    let (_, tape) = rhs.linearize(state(2), AT, Output::Used);
+    let (used, all) = tape.clone().pullback_with_gradients(state(3), Output::Used).unwrap();
+    let (discarded, same) = tape.pullback_with_gradients(state(3), Output::Discarded).unwrap();
     assert!(used.is_some() && discarded.is_none());
     gradients_agree(&all().unwrap(), &same().unwrap());
 }
 
-fn block(operator: CoarseOperator, layers: usize) -> OdeBlock<4, ConvRhs> {
+/// Some step of some layer; convolutions depend on neither.
+const AT: At<'static, Samples> = At { layer: 0, dt: 1.0, batch: &Samples(2) };
+
+fn evaluate(rhs: &ConvRhs, u: &Tensor<4>) -> Tensor<4> {
+    rhs.evaluate(TensorState(u.clone()), AT).0
+}
+
+fn block(operator: CoarseOperator, layers: usize) -> OdeBlock<ConvRhs> {
     let layers = (0..layers).map(|n| layer(2, 3, 100 * n as u64)).collect();
     OdeBlock::new(0, layers, operator, &Device::flex())
 }
@@ -94,22 +104,22 @@ fn steps() -> [Step; 2] {
     [hierarchy.levels()[0].step(4), hierarchy.levels()[1].step(1)]
 }
 
-fn apply(block: &OdeBlock<4, ConvRhs>, step: &Step, u: Tensor<4>) -> Tensor<4> {
+fn apply(block: &OdeBlock<ConvRhs>, step: &Step, u: Tensor<4>) -> Tensor<4> {
     let mut state = [TensorState(u)];
-    block.step(std::slice::from_ref(step), &mut state).unwrap();
+    block.on(&Samples(2)).step(std::slice::from_ref(step), &mut state).unwrap();
     let [TensorState(u)] = state;
     u
 }
 
 /// `<J v, w> = <v, J^T w>` with `J v` by central differences.
-fn dot_test(block: &OdeBlock<4, ConvRhs>, step: &Step, linearized_at: &Step) {
+fn dot_test(block: &OdeBlock<ConvRhs>, step: &Step, linearized_at: &Step) {
     let shape = [2, 3, 5, 5];
     let (u, v, w) = (random(shape, 7), random(shape, 8), random(shape, 9));
     let epsilon = 1e-7;
     let plus = apply(block, step, u.clone() + v.clone() * epsilon);
     let minus = apply(block, step, u.clone() - v.clone() * epsilon);
     let forward = dot(&((plus - minus) / (2.0 * epsilon)), &w);
-    let linearization = block.linearize(linearized_at, &mut TensorState(u), Output::Used).unwrap();
+    let linearization = block.on(&Samples(2)).linearize(linearized_at, &mut TensorState(u), Output::Used).unwrap();
     let mut lambda = TensorState(w);
     linearization.pullback(step, &mut lambda).unwrap();
     let backward = dot(&v, &lambda.0);
@@ -130,11 +140,11 @@ fn the_dot_test_holds_for_every_operator_and_level() {
 fn one_linearisation_serves_the_coarse_step_of_its_first_layer() {
     let block = block(CoarseOperator::FirstLayer, 8);
     let [fine, coarse] = steps();
-    assert!(block.shares_linearization(&coarse));
+    assert!(block.on(&Samples(2)).shares_linearization(&coarse));
     assert_eq!(fine.layer, coarse.layer);
     dot_test(&block, &coarse, &fine);
     for operator in [CoarseOperator::Mean, CoarseOperator::Sum] {
-        assert!(!self::block(operator, 8).shares_linearization(&coarse));
+        assert!(!self::block(operator, 8).on(&Samples(2)).shares_linearization(&coarse));
     }
 }
 
@@ -143,10 +153,10 @@ fn coarse_operators_are_what_they_say() {
     let [_, coarse] = steps();
     let u = random([1, 3, 4, 4], 5);
     let sum = apply(&block(CoarseOperator::Sum, 8), &coarse, u.clone());
-    let by_hand = (4..8).fold(u.clone(), |sum, n| sum + layer(2, 3, 100 * n).evaluate(u.clone()) * 0.125);
+    let by_hand = (4..8).fold(u.clone(), |sum, n| sum + evaluate(&layer(2, 3, 100 * n), &u) * 0.125);
     assert!(relative(&sum, &by_hand) < 1e-14);
     let first = apply(&block(CoarseOperator::FirstLayer, 8), &coarse, u.clone());
-    assert!(relative(&first, &(u.clone() + layer(2, 3, 400).evaluate(u.clone()) * 0.5)) < 1e-14);
+    assert!(relative(&first, &(u.clone() + evaluate(&layer(2, 3, 400), &u) * 0.5)) < 1e-14);
     let equal = (0..8).map(|_| layer(2, 3, 400)).collect();
     let mean = OdeBlock::new(0, equal, CoarseOperator::Mean, &Device::flex());
     assert!(relative(&apply(&mean, &coarse, u), &first) < 1e-14);
@@ -178,10 +188,10 @@ fn the_midpoint_step_is_second_order_and_the_first_layer_first() {
 fn a_midpoint_step_shares_the_fine_linearisation_and_its_own_output_is_the_step() {
     let block = block(CoarseOperator::Midpoint, 8);
     let [_, coarse] = steps();
-    assert!(block.shares_linearization(&coarse));
+    assert!(block.on(&Samples(2)).shares_linearization(&coarse));
     let u = random([1, 3, 4, 4], 5);
     let mut state = TensorState(u.clone());
-    block.linearize(&coarse, &mut state, Output::Used).unwrap();
+    block.on(&Samples(2)).linearize(&coarse, &mut state, Output::Used).unwrap();
     assert!(relative(&state.0, &apply(&block, &coarse, u)) < 1e-14);
 }
 

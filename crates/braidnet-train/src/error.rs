@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use braidnet_checkpoint::CheckpointError;
 use braidnet_comm::{CommError, MeshError};
 use braidnet_grid::GridError;
-use braidnet_mgrit::MgritError;
+use braidnet_mgrit::{MgritError, StepError};
 use braidnet_monitor::MonitorError;
 use braidnet_nn::NetworkError;
 
 use crate::ScheduleError;
+use crate::control::ControlError;
 use crate::data::LoadError;
 
 /// An error of training.
@@ -31,6 +32,9 @@ pub enum TrainError {
     /// The network is invalid.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// The controller cannot be made, or cannot go on from a checkpoint.
+    #[error(transparent)]
+    Control(#[from] ControlError),
     /// The schedule is invalid.
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
@@ -40,6 +44,12 @@ pub enum TrainError {
         /// The rank.
         rank: usize,
     },
+    /// The derivatives of the opening layer.
+    #[error("the opening layer cannot be pulled back: {0}")]
+    Opening(#[source] StepError),
+    /// The derivatives of the closing layer.
+    #[error("the closing layer cannot be pulled back: {0}")]
+    Closing(#[source] StepError),
     /// A batch without samples.
     #[error("a batch of 0 samples: use at least 1")]
     EmptyBatch,

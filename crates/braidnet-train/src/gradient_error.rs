@@ -38,6 +38,14 @@ impl<N: Network> LayerParallel<N> {
         gradients: &Gradients,
     ) -> Result<GradientError, TrainError> {
         let exact = self.exact_forward(batch, input)?.loss(loss)?.backward()?.gradients;
+        self.distance(gradients, exact)
+    }
+
+    /// How far `gradients` are from the `exact` ones.
+    ///
+    /// # Communication
+    /// Collective: one all-reduce.
+    pub(crate) fn distance(&self, gradients: &Gradients, exact: Gradients) -> Result<GradientError, TrainError> {
         let exact: HashMap<_, _> = exact.into_iter().map(|g| (g.id, g.values)).collect();
         let mut in_layers = std::collections::HashSet::new();
         self.network.visit_parameters(|p| {

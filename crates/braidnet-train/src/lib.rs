@@ -14,6 +14,8 @@
 //!
 //! `docs/training.md` is the guide for users; the vocabulary that all crates share is in `docs/conventions.md`.
 
+mod continuity;
+pub mod control;
 pub mod data;
 mod error;
 mod gradient_error;
@@ -29,13 +31,15 @@ mod schedule;
 mod snapshot;
 mod spread;
 mod step;
+mod tied;
 pub mod trainer;
 
 pub use braidnet_mgrit::Activations;
+pub use continuity::Continuity;
 pub use error::TrainError;
 pub use gradient_error::GradientError;
 pub use learning_rate::{Decay, LearningRate};
-pub use loss::{correct, cross_entropy};
+pub use loss::{correct, cross_entropy, masked_cross_entropy};
 pub use model::{Backward, Forward, LayerParallel, Loss};
 pub use norm::{clip, gradient_norm};
 pub use optimizer::{Optimizer, OptimizerConfig};
@@ -43,5 +47,6 @@ pub use reducer::GradientReducer;
 pub use schedule::{MicroBatching, Schedule, ScheduleError, ScheduleKind, SolveConfig};
 pub use spread::spread_within_runs;
 pub use step::{Forwarded, Shard, StepReport, Task};
+pub use tied::sum_tied;
 pub use trainer::probe::Probe;
 pub use trainer::{Trainer, TrainerConfig};

@@ -3,15 +3,14 @@
 use braidnet_comm::Communicator;
 use braidnet_grid::{Partition, Step, TimeGrid};
 use braidnet_mgrit::{
-    Activations, Differentiable, Guess, LayerGradients, Linearized, Mgrit, MgritOptions, OnNonFinite, SolveReport,
-    State, checkpoints, solve_adjoint_into,
+    Activations, Guess, LayerGradients, Linearized, Mgrit, MgritOptions, OnNonFinite, SolveReport, State, checkpoints,
+    solve_adjoint_into,
 };
-use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
+use braidnet_nn::{Closed, Gradients, Network, Noise, OpeningPullback};
 use burn::tensor::Tensor;
 
-use crate::{MicroBatching, Schedule, TrainError};
-
-type LinearizedBlock<N> = Linearized<<<N as Network>::Block as Differentiable>::Linearization>;
+use crate::data::Micro;
+use crate::{MicroBatching, Schedule, TrainError, sum_tied};
 
 /// The two solvers of a schedule.
 pub(crate) struct Solvers<S: State> {
@@ -56,6 +55,7 @@ pub struct LayerParallel<N: Network> {
     pub(crate) activations: Activations,
     pub(crate) micro_batching: MicroBatching,
     pub(crate) on_non_finite: OnNonFinite,
+    noise: Option<Noise>,
     /// Made when the gradient error is first asked for.
     pub(crate) exact: Option<Solvers<N::State>>,
 }
@@ -76,11 +76,82 @@ impl<N: Network> LayerParallel<N> {
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
         let (activations, on_non_finite) = (schedule.activations, OnNonFinite::Fail);
         let solvers = Solvers::new(grid, partition, options, comm)?.set_up(activations, on_non_finite);
-        solvers.forward.check(network.block())?;
-        solvers.adjoint.check(network.block())?;
+        solvers.forward.check(|step| network.supports(step))?;
+        solvers.adjoint.check(|step| network.supports(step))?;
         let (comm, partition, grid) = (comm.clone(), partition.clone(), grid.clone());
         let micro_batching = schedule.micro_batching;
-        Ok(Self { network, comm, partition, grid, solvers, activations, micro_batching, on_non_finite, exact: None })
+        Ok(Self {
+            network,
+            comm,
+            partition,
+            grid,
+            solvers,
+            activations,
+            micro_batching,
+            on_non_finite,
+            noise: None,
+            exact: None,
+        })
+    }
+
+    /// Changes how the solves are done; every rank must.
+    ///
+    /// # Errors
+    /// As [`LayerParallel::new`].
+    ///
+    /// # Communication
+    /// As [`LayerParallel::new`].
+    pub fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), TrainError> {
+        self.set_solves(schedule, |options| options)
+    }
+
+    /// As [`LayerParallel::set_schedule`], with the solves' options changed by `change`.
+    pub(crate) fn set_solves(
+        &mut self,
+        schedule: &Schedule,
+        change: fn(MgritOptions) -> MgritOptions,
+    ) -> Result<(), TrainError> {
+        let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?].map(change);
+        let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
+        let solvers = solvers.set_up(schedule.activations, self.on_non_finite);
+        solvers.forward.check(|step| self.network.supports(step))?;
+        solvers.adjoint.check(|step| self.network.supports(step))?;
+        (self.solvers, self.activations) = (solvers, schedule.activations);
+        self.micro_batching = schedule.micro_batching;
+        Ok(())
+    }
+
+    /// Turns random parts of the network (dropout) on for the batches to come, or off: at first they are off. Only the first
+    /// rank's choice counts. Evaluations never have them.
+    pub fn set_noise(&mut self, noise: Option<Noise>) {
+        self.noise = noise;
+    }
+
+    /// What the layers need of a batch, on every rank.
+    ///
+    /// # Communication
+    /// A broadcast over the layer axis, unless the number of samples says it all.
+    fn share(&self, samples: usize, input: Option<&N::Input>, noise: Option<Noise>) -> Result<N::Batch, TrainError> {
+        if samples == 0 {
+            return Err(TrainError::EmptyBatch);
+        }
+        if let Some(batch) = self.network.batch_of_size(samples) {
+            return Ok(batch);
+        }
+        let own = self.input(input)?.map(|input| self.network.batch(input, noise));
+        Ok(self.comm.broadcast(0, own, &self.network.device())?)
+    }
+
+    /// The input, on the first rank only.
+    fn input<'a>(&self, input: Option<&'a N::Input>) -> Result<Option<&'a N::Input>, TrainError> {
+        match input {
+            _ if !self.is_first() => Ok(None),
+            None => Err(TrainError::NoInput { rank: self.comm.rank() }),
+            Some(input) => {
+                self.network.check(input)?;
+                Ok(Some(input))
+            }
+        }
     }
 
     /// Changes what a state or a loss that is not finite does: by default it is an error of the rank that finds it. With
@@ -114,12 +185,24 @@ impl<N: Network> LayerParallel<N> {
         &self.comm
     }
 
-    /// Global indices of this rank's layers.
+    /// This rank's layers, as the solver counts.
     pub fn layers(&self) -> std::ops::Range<usize> {
         self.partition.layers(self.comm.rank())
     }
 
-    /// Layers of the whole network.
+    /// Global indices of this rank's layers, with those at the ends that the solver does not count.
+    pub(crate) fn layers_with_buffers(&self) -> std::ops::Range<usize> {
+        let (own, buffer) = (self.layers(), self.network.buffer_layers());
+        let start = if self.is_first() { 0 } else { own.start + buffer };
+        start..own.end + if self.is_last() { 2 * buffer } else { buffer }
+    }
+
+    /// As [`LayerParallel::n_layers`], with those at the ends that the solver does not count.
+    pub(crate) fn n_layers_with_buffers(&self) -> usize {
+        self.n_layers() + 2 * self.network.buffer_layers()
+    }
+
+    /// Layers of the whole network, as the solver counts.
     pub fn n_layers(&self) -> usize {
         self.partition.n_layers()
     }
@@ -147,8 +230,9 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`Mgrit::solve`].
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
-        let first = self.first_state(batch, input, |network, input| network.open(input))?;
-        evaluate(&self.network, &mut self.solvers, batch, first)
+        let batch = self.share(batch, input, None)?;
+        let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
+        evaluate(&self.network, &mut self.solvers, &batch, first)
     }
 
     /// As [`LayerParallel::evaluate`], layer by layer: what the network is, not what the schedule makes of it.
@@ -159,10 +243,11 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`Mgrit::solve`] on one level.
     pub fn evaluate_exact(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
-        let first = self.first_state(batch, input, |network, input| network.open(input))?;
+        let batch = self.share(batch, input, None)?;
+        let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        evaluate(&self.network, solvers, batch, first)
+        evaluate(&self.network, solvers, &batch, first)
     }
 
     /// Solves for the states of a batch of `batch` samples, whose inputs the first rank must give, and linearises every
@@ -174,24 +259,40 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`Mgrit::solve`].
     pub fn forward(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Forward<'_, N>, TrainError> {
-        let opened = self.first_state(batch, input, |network, input| network.open_recorded(input))?;
-        forward(&self.network, &mut self.solvers, batch, opened, self.on_non_finite)
+        let (batch, opened) = self.open(batch, input, self.noise)?;
+        forward((&self.network, &self.comm), &mut self.solvers, batch, opened, self.on_non_finite)
     }
 
-    pub(crate) fn first_state<T>(
+    /// As [`LayerParallel::forward`], of a micro-batch.
+    pub(crate) fn forward_of<T>(&mut self, micro: &Micro<N::Input, T>) -> Result<Forward<'_, N>, TrainError> {
+        let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
+        forward((&self.network, &self.comm), &mut self.solvers, batch, opened, self.on_non_finite)
+    }
+
+    /// The noise of a micro-batch with `first` samples of the global batch before it.
+    pub(crate) fn noise_from(&self, first: usize) -> Option<Noise> {
+        self.noise.map(|noise| Noise { first_sample: noise.first_sample + first as u64, ..noise })
+    }
+
+    /// As `open`, without a message, on the first rank.
+    pub(crate) fn open_alone<T>(&self, micro: &Micro<N::Input, T>) -> Result<(N::Batch, Opened<N>), TrainError> {
+        let input = self.input(micro.input.as_ref())?.ok_or(TrainError::NoInput { rank: self.comm.rank() })?;
+        let noise = self.noise_from(micro.first);
+        let batch = self.network.batch_of_size(micro.size).unwrap_or_else(|| self.network.batch(input, noise));
+        let opened = self.network.open_recorded(input, &batch);
+        Ok((batch, opened))
+    }
+
+    /// What the layers need of a batch, and on the first rank its first state.
+    pub(crate) fn open(
         &self,
-        batch: usize,
+        samples: usize,
         input: Option<&N::Input>,
-        open: impl FnOnce(&N, &N::Input) -> Option<T>,
-    ) -> Result<Option<T>, TrainError> {
-        if batch == 0 {
-            return Err(TrainError::EmptyBatch);
-        }
-        if !self.is_first() {
-            return Ok(None);
-        }
-        let input = input.ok_or(TrainError::NoInput { rank: self.comm.rank() })?;
-        Ok(open(&self.network, input))
+        noise: Option<Noise>,
+    ) -> Result<(N::Batch, Opened<N>), TrainError> {
+        let batch = self.share(samples, input, noise)?;
+        let opened = self.input(input)?.and_then(|input| self.network.open_recorded(input, &batch));
+        Ok((batch, opened))
     }
 
     /// As [`LayerParallel::forward`], by the exact solvers.
@@ -200,10 +301,18 @@ impl<N: Network> LayerParallel<N> {
         batch: usize,
         input: Option<&N::Input>,
     ) -> Result<Forward<'_, N>, TrainError> {
-        let opened = self.first_state(batch, input, |network, input| network.open_recorded(input))?;
+        let (batch, opened) = self.open(batch, input, self.noise)?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward(&self.network, solvers, batch, opened, self.on_non_finite)
+        forward((&self.network, &self.comm), solvers, batch, opened, self.on_non_finite)
+    }
+
+    /// As `exact_forward`, of a micro-batch.
+    pub(crate) fn exact_forward_of<T>(&mut self, micro: &Micro<N::Input, T>) -> Result<Forward<'_, N>, TrainError> {
+        let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
+        self.make_exact()?;
+        let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
+        forward((&self.network, &self.comm), solvers, batch, opened, self.on_non_finite)
     }
 
     /// Makes the exact solvers, unless they exist.
@@ -217,38 +326,43 @@ impl<N: Network> LayerParallel<N> {
     }
 }
 
+/// The first state and how to form the gradients of the opening layer, on the first rank.
+pub(crate) type Opened<N> = Option<(<N as Network>::State, OpeningPullback<<N as Network>::State>)>;
+
 fn evaluate<N: Network>(
     network: &N,
     solvers: &mut Solvers<N::State>,
-    batch: usize,
+    batch: &N::Batch,
     first: Option<N::State>,
 ) -> Result<Option<Tensor<2>>, TrainError> {
     let zero = network.zero_state(batch);
-    solvers.forward.solve(network.block(), first, Guess::From(&|_| zero.clone()))?;
-    Ok(solvers.forward.last_state().and_then(|u| network.close(u)))
+    solvers.forward.solve(&network.block(batch), first, Guess::From(&|_| zero.clone()))?;
+    Ok(solvers.forward.last_state().and_then(|u| network.close(u, batch)))
 }
 
 fn forward<'a, N: Network>(
-    network: &'a N,
+    (network, comm): (&'a N, &'a Communicator),
     solvers: &'a mut Solvers<N::State>,
-    batch: usize,
-    opened: Option<(N::State, OpeningPullback<N::State>)>,
+    batch: N::Batch,
+    opened: Opened<N>,
     on_non_finite: OnNonFinite,
 ) -> Result<Forward<'a, N>, TrainError> {
     let (first, opening) = opened.unzip();
-    let zero = network.zero_state(batch);
+    let zero = network.zero_state(&batch);
     let guess = |_| zero.clone();
-    let (report, linearized) = solvers.forward.solve_linearized(network.block(), first, Guess::From(&guess))?;
-    Ok(Forward { network, solvers, zero, opening, linearized, on_non_finite, report })
+    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, Guess::From(&guess))?;
+    Ok(Forward { network, comm, solvers, batch, zero, opening, linearized, on_non_finite, report })
 }
 
 /// A batch whose states are known.
 pub struct Forward<'a, N: Network> {
     network: &'a N,
+    comm: &'a Communicator,
     solvers: &'a mut Solvers<N::State>,
+    batch: N::Batch,
     zero: N::State,
     opening: Option<OpeningPullback<N::State>>,
-    linearized: LinearizedBlock<N>,
+    linearized: Linearized<N::Tape>,
     on_non_finite: OnNonFinite,
     /// How the forward solve went.
     pub report: SolveReport,
@@ -261,7 +375,10 @@ impl<'a, N: Network> Forward<'a, N> {
     /// # Errors
     /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`]).
     pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
-        let closed = self.solvers.forward.last_state().and_then(|u| self.network.close_recorded(u, loss));
+        let closed = match self.solvers.forward.last_state() {
+            Some(u) => self.network.close_recorded(u, &self.batch, loss).map_err(TrainError::Closing)?,
+            None => None,
+        };
         match &closed {
             Some(Closed { loss, .. }) if !loss.is_finite() && self.on_non_finite == OnNonFinite::Fail => {
                 Err(TrainError::LossNotFinite { loss: *loss })
@@ -294,14 +411,16 @@ impl<N: Network> Loss<'_, N> {
     /// A failed solve.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`].
+    /// As [`Mgrit::solve`]; [`sum_tied`] where parameters are tied.
     pub fn backward(self) -> Result<Backward, TrainError> {
         let loss = self.value();
+        let (network, comm) = (self.forward.network, self.forward.comm);
         let mut gradients = Gradients::new();
         let (forward, backward) = self.backward_into(|more| {
             gradients.extend(more);
             Ok(())
         })?;
+        sum_tied(network, comm, &mut gradients)?;
         Ok(Backward { loss, gradients, forward, backward })
     }
 
@@ -317,7 +436,7 @@ impl<N: Network> Loss<'_, N> {
         self,
         mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
     ) -> Result<(SolveReport, SolveReport), TrainError> {
-        let Forward { network, solvers, zero, opening, linearized, report: forward, .. } = self.forward;
+        let Forward { network, solvers, batch, zero, opening, linearized, report: forward, .. } = self.forward;
         let lambda = match self.closed {
             Some(closed) => {
                 sink(closed.gradients)?;
@@ -335,10 +454,11 @@ impl<N: Network> Loss<'_, N> {
                 sunk = sink(layer.gradients);
             }
         };
-        let backward = solve_adjoint_into(adjoint, network.block(), states, linearized, lambda, guess, sink_layer)?;
+        let block = network.block(&batch);
+        let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, guess, sink_layer)?;
         sunk?;
         if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
-            sink(pullback(lambda.clone()))?;
+            sink(pullback(lambda.clone()).map_err(TrainError::Opening)?)?;
         }
         Ok((forward, backward))
     }

@@ -1,6 +1,6 @@
 //! The norm of all gradients, and clipping by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use braidnet_comm::Communicator;
 use braidnet_nn::{Gradients, Network};
@@ -19,7 +19,11 @@ use crate::TrainError;
 pub fn gradient_norm<N: Network>(network: &N, gradients: &Gradients, layer: &Communicator) -> Result<f64, TrainError> {
     let by_id: HashMap<_, _> = gradients.iter().map(|g| (g.id, &g.values)).collect();
     let mut squares = Vec::new();
+    let copies: HashSet<String> = network.tied().into_iter().map(|[_, closing]| closing).collect();
     network.visit_parameters(|p| {
+        if copies.contains(&p.name) {
+            return;
+        }
         let square = by_id.get(&p.id).map(|g| ((*g).clone() * (*g).clone()).sum().into_scalar::<f64>());
         squares.push(square.unwrap_or(0.0));
     });

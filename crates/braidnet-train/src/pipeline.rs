@@ -17,18 +17,20 @@ use braidnet_mgrit::{
 use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
 use tracing::trace_span;
 
+use crate::data::Micro;
+use crate::model::Opened;
 use crate::step::{n_correct, weighted};
 use crate::{Forwarded, GradientReducer, LayerParallel, Shard, StepReport, Task, TrainError};
 
 /// Tags apart from the solver's, of which there are four a level and at most 200 levels.
 const FORWARD: Tag = 1000;
 const BACKWARD: Tag = 1001;
-
-type TapeOf<N> = <<N as Network>::Block as Differentiable>::Linearization;
+const BATCH: Tag = 1002;
 
 /// A micro-batch that has gone forward through this rank and not yet back.
 struct InFlight<N: Network> {
     opening: Option<OpeningPullback<N::State>>,
+    batch: N::Batch,
     kept: Kept<N>,
     /// On the last rank, where the adjoint starts.
     closed: Option<Closed<N::State>>,
@@ -36,7 +38,7 @@ struct InFlight<N: Network> {
 
 /// What is kept for the way back.
 enum Kept<N: Network> {
-    Tapes(Vec<TapeOf<N>>),
+    Tapes(Vec<N::Tape>),
     /// The state before this rank's first layer.
     State(N::State),
 }
@@ -79,13 +81,13 @@ struct Pipeline<'a, N: Network> {
 impl<N: Network> Pipeline<'_, N> {
     fn forward<T>(&mut self, shard: &Shard<'_, N::Input, T>, at: usize, task: &Task<T>) -> Result<(), TrainError> {
         let micro = &shard.micro[at];
-        let opened = self.model.first_state(micro.size, micro.input.as_ref(), |n, input| n.open_recorded(input))?;
+        let (batch, opened) = self.open(micro)?;
         let (mut state, opening) = match opened {
             Some((state, opening)) => (state, Some(opening)),
             None => (self.receive(self.model.comm.rank() - 1, FORWARD)?, None),
         };
         let span = trace_span!(target: braidnet_monitor::timeline::TARGET, "forward", micro = at).entered();
-        let kept = self.through(&mut state)?;
+        let kept = self.through(&mut state, &batch)?;
         if !state.norm_squared().is_finite() {
             let layer = self.steps.last().map_or(0, |step| step.layer);
             self.report.forwarded.note(Some(NotFinite { what: "output", layer }));
@@ -93,25 +95,45 @@ impl<N: Network> Pipeline<'_, N> {
         drop(span);
         let mut closed = None;
         if self.model.is_last() {
-            let (target, weight) = (micro.target.as_ref(), micro.size as f64 / shard.global as f64);
-            let end = self.model.network.close_recorded(&state, |output| weighted(task, output, target, weight));
+            let target = micro.target.as_ref();
+            let items = task.n_items(micro.size, target);
+            let weight = items as f64 / shard.global as f64;
+            let loss = |output| weighted(task, output, target, weight);
+            let end = self.model.network.close_recorded(&state, &batch, loss).map_err(TrainError::Closing)?;
             if let Some(end) = &end {
-                self.report.forwarded.add_loss(end.loss);
+                self.report.forwarded.add_loss(end.loss, items);
                 self.report.forwarded.correct += n_correct(task, &end.output, target);
             }
             closed = end;
         } else {
             self.model.comm.send(self.model.comm.rank() + 1, FORWARD, state)?;
         }
-        self.in_flight.push_back(InFlight { opening, kept, closed });
+        self.in_flight.push_back(InFlight { opening, batch, kept, closed });
         Ok(())
     }
 
+    /// What the layers need of a micro-batch, and on the first rank its first state. Unless the number of samples says it all,
+    /// it travels ahead of the state: ranks are at different micro-batches, so that a broadcast would stop them.
+    fn open<T>(&self, micro: &Micro<N::Input, T>) -> Result<(N::Batch, Opened<N>), TrainError> {
+        let (model, rank) = (self.model, self.model.comm.rank());
+        let known = model.network.batch_of_size(micro.size);
+        let must_tell = known.is_none() && !model.is_last();
+        let (batch, opened) = match known {
+            _ if model.is_first() => model.open_alone(micro)?,
+            Some(batch) => (batch, None),
+            None => (model.comm.receive(rank - 1, BATCH)?.wait(&model.network.device())?, None),
+        };
+        if must_tell {
+            model.comm.send(rank + 1, BATCH, batch.clone())?;
+        }
+        Ok((batch, opened))
+    }
+
     /// Takes a state through this rank's layers.
-    fn through(&self, state: &mut N::State) -> Result<Kept<N>, TrainError> {
-        let block = self.model.network.block();
+    fn through(&self, state: &mut N::State, batch: &N::Batch) -> Result<Kept<N>, TrainError> {
+        let block = self.model.network.block(batch);
         match self.model.activations {
-            Activations::Store => Ok(Kept::Tapes(self.linearize(state)?)),
+            Activations::Store => Ok(Kept::Tapes(self.linearize(state, batch)?)),
             Activations::Recompute => {
                 let before = state.clone();
                 for step in &self.steps {
@@ -123,8 +145,8 @@ impl<N: Network> Pipeline<'_, N> {
         }
     }
 
-    fn linearize(&self, state: &mut N::State) -> Result<Vec<TapeOf<N>>, TrainError> {
-        let block = self.model.network.block();
+    fn linearize(&self, state: &mut N::State, batch: &N::Batch) -> Result<Vec<N::Tape>, TrainError> {
+        let block = self.model.network.block(batch);
         let tapes = self
             .steps
             .iter()
@@ -134,7 +156,7 @@ impl<N: Network> Pipeline<'_, N> {
 
     /// Takes the oldest micro-batch back: lambda first, which the rank before waits for, then the gradients.
     fn backward(&mut self, reducer: &mut GradientReducer) -> Result<(), TrainError> {
-        let Some(InFlight { opening, kept, closed }) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some(InFlight { opening, batch, kept, closed }) = self.in_flight.pop_front() else { return Ok(()) };
         let mut lambda = match closed {
             Some(closed) => {
                 reducer.push(closed.gradients)?;
@@ -145,7 +167,7 @@ impl<N: Network> Pipeline<'_, N> {
         let span = trace_span!(target: braidnet_monitor::timeline::TARGET, "backward").entered();
         let tapes = match kept {
             Kept::Tapes(tapes) => tapes,
-            Kept::State(mut state) => self.linearize(&mut state)?,
+            Kept::State(mut state) => self.linearize(&mut state, &batch)?,
         };
         let mut pending = Vec::with_capacity(tapes.len());
         for (step, tape) in self.steps.iter().zip(tapes).rev() {
@@ -168,12 +190,12 @@ impl<N: Network> Pipeline<'_, N> {
             let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
             reducer.push(gradients)?;
         }
-        opening.map_or(Ok(()), |(pullback, lambda)| reducer.push(pullback(lambda)))
+        opening.map_or(Ok(()), |(pullback, lambda)| reducer.push(pullback(lambda).map_err(TrainError::Opening)?))
     }
 
     fn receive(&mut self, from: usize, tag: Tag) -> Result<N::State, TrainError> {
         let start = Instant::now();
-        let state = self.model.comm.receive(from, tag)?.wait(&self.model.network.block().context())?;
+        let state = self.model.comm.receive(from, tag)?.wait(&self.model.network.device())?;
         self.report.seconds_waiting += start.elapsed().as_secs_f64();
         Ok(state)
     }

@@ -25,11 +25,12 @@ pub fn spread_within_runs<N: Network>(model: &LayerParallel<N>) -> Result<Option
             layers.entry(layer).or_default().extend(p.values.to_data().iter::<f64>());
         }
     });
+    let before = model.network.buffer_layers();
     let (mut sum, mut runs) = (0.0, 0.0);
     if let Some(coarse) = model.solvers.adjoint.hierarchy().levels().get(1) {
         for j in 0..coarse.n_steps() {
             let fine = coarse.step(j).fine;
-            let ends = (layers.get(&fine.start), layers.get(&(fine.end - 1)));
+            let ends = (layers.get(&(before + fine.start)), layers.get(&(before + fine.end - 1)));
             if let (2.., (Some(first), Some(last))) = (fine.len(), ends) {
                 let distance: f64 = first.iter().zip(last).map(|(a, b)| (a - b) * (a - b)).sum();
                 let size: f64 = first.iter().map(|a| a * a).sum();

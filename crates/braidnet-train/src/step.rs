@@ -8,22 +8,27 @@ use braidnet_nn::Network;
 use burn::tensor::{Int, Tensor};
 
 use crate::data::Micro;
-use crate::{GradientReducer, LayerParallel, MicroBatching, TrainError, correct, cross_entropy, pipeline};
+use crate::loss::{correct, correct_where, cross_entropy, masked_cross_entropy};
+use crate::{GradientReducer, LayerParallel, MicroBatching, TrainError, pipeline};
 
 type LossFn<T> = dyn Fn(Tensor<2>, &T) -> Tensor<1> + Send + Sync;
 type CorrectFn<T> = dyn Fn(Tensor<2>, &T) -> usize + Send + Sync;
+type ItemsFn<T> = dyn Fn(&T) -> usize + Send + Sync;
 
 /// What a network is trained for, with targets `T`.
 pub struct Task<T> {
-    /// Mean loss of a batch, shape `[1]`, of the output `[batch, ...]` and the targets.
+    /// Mean loss of a batch over its items, shape `[1]`, of the output `[rows, classes]` and the targets.
     pub loss: Arc<LossFn<T>>,
-    /// How many samples of a batch are right; `None` where that means nothing.
+    /// How many items of a batch are right; `None` where that means nothing.
     pub correct: Option<Arc<CorrectFn<T>>>,
+    /// How many items a batch has, where they are not its samples but, say, the words of its sentences. The mean loss
+    /// of a global batch is that over all its items, however it is cut.
+    pub items: Option<Arc<ItemsFn<T>>>,
 }
 
 impl<T> Clone for Task<T> {
     fn clone(&self) -> Self {
-        Self { loss: self.loss.clone(), correct: self.correct.clone() }
+        Self { loss: self.loss.clone(), correct: self.correct.clone(), items: self.items.clone() }
     }
 }
 
@@ -33,6 +38,27 @@ impl Task<Tensor<1, Int>> {
         Self {
             loss: Arc::new(|logits, target: &Tensor<1, Int>| cross_entropy(logits, target.clone())),
             correct: Some(Arc::new(|logits, target: &Tensor<1, Int>| correct(logits, target.clone()))),
+            items: None,
+        }
+    }
+
+    /// Cross entropy of the classes of all positions of a batch of sequences, `[batch * length]`; those of class
+    /// `pad` do not count.
+    pub fn per_token(pad: Option<u32>) -> Self {
+        let Some(pad) = pad.map(i64::from) else {
+            return Self {
+                items: Some(Arc::new(|target: &Tensor<1, Int>| target.dims()[0])),
+                ..Self::classification()
+            };
+        };
+        Self {
+            loss: Arc::new(move |logits, target: &Tensor<1, Int>| masked_cross_entropy(logits, target.clone(), pad)),
+            correct: Some(Arc::new(move |logits, target: &Tensor<1, Int>| {
+                correct_where(logits, target.clone(), target.clone().not_equal_elem(pad))
+            })),
+            items: Some(Arc::new(move |target: &Tensor<1, Int>| {
+                target.to_data().iter::<i64>().filter(|class| *class != pad).count()
+            })),
         }
     }
 }
@@ -49,9 +75,11 @@ pub struct Shard<'a, I, T> {
 /// known on the last layer rank and 0 elsewhere.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Forwarded {
-    /// This shard's part of the mean loss of the global batch.
+    /// Sum of this shard's losses over all its items, over the samples of the global batch.
     pub loss: f64,
-    /// Samples that are right.
+    /// Items of this shard.
+    pub items: usize,
+    /// Items that are right.
     pub correct: usize,
     /// The first layer of this rank whose output is not finite.
     pub not_finite: Option<NotFinite>,
@@ -81,15 +109,17 @@ impl Forwarded {
         self.not_finite = self.not_finite.or(not_finite);
     }
 
-    pub(crate) fn add_loss(&mut self, loss: f64) {
+    pub(crate) fn add_loss(&mut self, loss: f64, items: usize) {
         self.loss += loss;
+        self.items += items;
         self.bad_loss |= !loss.is_finite();
     }
 }
 
 impl<N: Network> LayerParallel<N> {
-    /// Forms the gradients of this rank's shard and gives them to `reducer`, which is to be finished afterwards. They
-    /// are weighted so that the sum over all shards is the gradient of the mean loss of the global batch.
+    /// Forms the gradients of this rank's shard and gives them to `reducer`, which is to be finished afterwards. Their sum over
+    /// all shards is the gradient of the sum of all losses over the samples of the global batch: of the mean loss, where the
+    /// task has one item per sample.
     ///
     /// `forwarded` is called as soon as the forward passes are done.
     ///
@@ -134,12 +164,13 @@ impl<N: Network> LayerParallel<N> {
         for (n, micro) in shard.micro.iter().enumerate() {
             let is_last = n + 1 == shard.micro.len();
             reducer.next_micro_batch(is_last);
-            let weight = micro.size as f64 / shard.global as f64;
-            let forward = self.forward(micro.size, micro.input.as_ref())?;
+            let items = task.n_items(micro.size, micro.target.as_ref());
+            let weight = items as f64 / shard.global as f64;
+            let forward = self.forward_of(micro)?;
             report.forwarded.note(forward.report.not_finite);
             let loss = forward.loss(|output| weighted(task, output, micro.target.as_ref(), weight))?;
             if let (Some(value), Some(output)) = (loss.value(), loss.output()) {
-                report.forwarded.add_loss(value);
+                report.forwarded.add_loss(value, items);
                 report.forwarded.correct += n_correct(task, output, micro.target.as_ref());
             }
             if is_last {
@@ -151,6 +182,13 @@ impl<N: Network> LayerParallel<N> {
             (report.forward, report.backward) = (Some(forward), Some(backward));
         }
         Ok(report)
+    }
+}
+
+impl<T> Task<T> {
+    /// Items in a micro-batch of `samples` samples.
+    pub(crate) fn n_items(&self, samples: usize, target: Option<&T>) -> usize {
+        self.items.as_ref().zip(target).map_or(samples, |(items, target)| items(target))
     }
 }
 

@@ -1,20 +1,28 @@
 //! Compares networks with PyTorch: loss, output and every gradient, for every schedule and rank count.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+#[path = "reference/family.rs"]
+mod family;
+#[path = "reference/file.rs"]
+mod file;
+
+use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use braidnet::comm::mpi_world_size;
 use braidnet::prelude::*;
 use clap::Parser;
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
+
+use family::{Batch, Family};
+use file::File;
 
 /// Largest relative error of the loss.
 const LOSS_TOLERANCE: f64 = 1e-5;
 /// Largest relative error of the output and of any gradient.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
+/// Norm, relative to that of all gradients, below which a gradient in double precision is zero.
+const ROUND_OFF: f64 = 1e-12;
 /// Exit code where a file's family is not built yet and nothing else is wrong.
 const NOT_BUILT: u8 = 2;
 
@@ -27,35 +35,6 @@ struct Options {
     /// Rank counts, one after the other; under mpirun at most the ranks started, and all of them by default.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     ranks: Vec<usize>,
-}
-
-/// What a file's metadata says; families have different entries.
-#[derive(Debug, Deserialize)]
-struct Case {
-    family: String,
-    layers: Option<usize>,
-    channels: Option<usize>,
-    final_time: Option<f64>,
-    image: Option<[usize; 3]>,
-    classes: Option<usize>,
-    hidden: Option<usize>,
-    open: Option<String>,
-    rhs: Option<String>,
-}
-
-/// A tensor of a file.
-#[derive(Debug, Clone)]
-struct Values {
-    shape: Vec<usize>,
-    values: Vec<f64>,
-}
-
-/// A file's tensors by name.
-#[derive(Debug)]
-struct File {
-    name: String,
-    case: Case,
-    tensors: HashMap<String, Values>,
 }
 
 /// Errors of one schedule.
@@ -88,12 +67,13 @@ fn compare_all() -> anyhow::Result<ExitCode> {
         options.ranks = if given { options.ranks } else { vec![size] };
     }
     let files = options.files.iter().map(|path| File::read(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let (built, not_built): (Vec<File>, Vec<File>) = files.into_iter().partition(|f| f.case.family == "odenet2d");
+    let is_built = |file: &File| Family::BUILT.contains(&file.case.family.as_str());
+    let (built, not_built): (Vec<File>, Vec<File>) = files.into_iter().partition(is_built);
     for File { name, case, .. } in &not_built {
-        eprintln!("{name}: the family {:?} is not built yet (odenet2d is)", case.family);
+        eprintln!("{name}: the family {:?} is not built yet ({} are)", case.family, Family::BUILT.join(", "));
     }
     for file in &built {
-        file.config()?;
+        Family::of(file)?;
     }
     let most = options.ranks.iter().copied().max().unwrap_or(1);
     ensure!(!options.ranks.contains(&0), "0 ranks: every rank count must be at least 1");
@@ -128,10 +108,11 @@ fn schedules() -> Vec<(String, Schedule)> {
 fn run(world: &Communicator, files: &[File], options: &Options) -> anyhow::Result<usize> {
     let mut failures = 0;
     for file in files {
+        let family = Family::of(file)?;
         for &n in &options.ranks {
             let Some(comm) = world.first_ranks(n)? else { continue };
             for (name, schedule) in schedules() {
-                let Some(outcome) = compare(file, &schedule, &comm)? else { continue };
+                let Some(outcome) = compare(file, &family, &schedule, &comm)? else { continue };
                 let Outcome { loss, output, gradient, worst, iterations: [forward, backward] } = &outcome;
                 let verdict = if outcome.passes() { "ok" } else { "FAILS" };
                 failures += usize::from(!outcome.passes());
@@ -152,19 +133,44 @@ fn run(world: &Communicator, files: &[File], options: &Options) -> anyhow::Resul
 }
 
 /// The errors of one schedule on the ranks of `comm`; on its last rank, `None` elsewhere.
-fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Result<Option<Outcome>> {
-    let config = file.config()?;
-    let partition = Partition::even(config.layers, comm.size())?;
-    let network = config.init(partition.layers(comm.rank()), 1, 0, &Device::flex())?;
+fn compare(file: &File, family: &Family, schedule: &Schedule, comm: &Communicator) -> anyhow::Result<Option<Outcome>> {
+    let device = Device::flex();
+    match family {
+        Family::OdeNet2d(config) => {
+            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
+            compare_network((file, schedule, comm), &config.grid()?, init, family::images(file, config)?, None)
+        }
+        Family::Transformer(config) => {
+            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
+            compare_network((file, schedule, comm), &config.grid()?, init, family::sequences(file, config)?, config.pad)
+        }
+        Family::EncoderDecoder(config) => {
+            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
+            compare_network((file, schedule, comm), &config.grid()?, init, family::pairs(file, config)?, config.pad)
+        }
+    }
+}
+
+/// As [`compare`], for a network that `init` makes of a range of layers.
+fn compare_network<N: Network>(
+    (file, schedule, comm): (&File, &Schedule, &Communicator),
+    grid: &TimeGrid,
+    init: impl FnOnce(Range<usize>) -> anyhow::Result<N>,
+    batch: Batch<N::Input>,
+    pad: Option<u32>,
+) -> anyhow::Result<Option<Outcome>> {
+    let partition = Partition::even(grid.n_steps(), comm.size())?;
+    let network = init(partition.layers(comm.rank()))?;
+    let tied = network.tied();
     let network = network.load(|name| {
-        let values = file.tensors.get(&format!("param.{}", torch_name(name)))?;
+        let values = file.tensor(&format!("param.{}", file.name_of(name, &tied)), None).ok()?;
         Some((values.shape.clone(), values.values.iter().map(|v| *v as f32).collect()))
     });
     let network = network.with_context(|| file.name.clone())?;
-    let mut model = LayerParallel::new(network, &config.grid()?, &partition, schedule, comm)?;
+    let mut model = LayerParallel::new(network, grid, &partition, schedule, comm)?;
 
-    let (batch, input, target) = file.batch(&config)?;
-    let loss = model.forward(batch, Some(&input))?.loss(|logits| cross_entropy(logits, target))?;
+    let Batch { size, input, target } = batch;
+    let loss = model.forward(size, Some(&input))?.loss(|logits| family::loss(pad)(logits, target))?;
     let output: Option<Vec<f64>> = loss.output().map(|o| o.to_data().iter::<f64>().collect());
     let backward = loss.backward()?;
     let (error, name) = worst_gradient(file, model.network(), &backward)?;
@@ -187,18 +193,20 @@ fn compare(file: &File, schedule: &Schedule, comm: &Communicator) -> anyhow::Res
 }
 
 /// Largest relative error of this rank's gradients, and whose it is; every parameter must have a gradient.
-fn worst_gradient(file: &File, network: &OdeNet2d, backward: &Backward) -> anyhow::Result<(f64, String)> {
+fn worst_gradient<N: Network>(file: &File, network: &N, backward: &Backward) -> anyhow::Result<(f64, String)> {
     let mut parameters = Vec::new();
     network.visit_parameters(|p| parameters.push(p));
+    let tied = network.tied();
     let mut worst = (0.0, "none".to_owned());
+    let all = file.gradient_norm();
     for parameter in parameters {
-        let name = torch_name(&parameter.name);
+        let name = file.name_of(&parameter.name, &tied);
         let gradient = backward.gradients.iter().find(|g| g.id == parameter.id);
         let gradient = gradient.with_context(|| format!("{}: no gradient of {name} was formed", file.name))?;
         let expected = file.tensor(&format!("grad.{name}"), Some(&parameter.shape))?;
         let values = parameter.to_torch_layout(gradient.values.clone());
         let values: Vec<f64> = values.to_data().iter::<f64>().collect();
-        let error = relative_error(&values, &expected.values);
+        let error = gradient_error(&values, &expected.values, all);
         if is_worse(error, worst.0) {
             worst = (error, name);
         }
@@ -211,12 +219,17 @@ fn is_worse(error: f64, than: f64) -> bool {
     error.is_nan() || error > than
 }
 
-/// PyTorch numbers layers without leading zeros.
-fn torch_name(name: &str) -> String {
-    match name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
-        Some((layer, rest)) => format!("layers.{}.{rest}", layer.parse().unwrap_or(0)),
-        None => name.to_owned(),
+/// Relative error of a gradient. One that is zero but for the file's round-off (that of the bias of keys is: attention does
+/// not depend on it) has nothing to be relative to but the norm of `all` gradients.
+fn gradient_error(a: &[f64], b: &[f64], all: f64) -> f64 {
+    if norm(b) > ROUND_OFF * all || a.len() != b.len() {
+        return relative_error(a, b);
     }
+    norm(a) / all
+}
+
+fn norm(v: &[f64]) -> f64 {
+    v.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 /// `||a - b|| / ||b||`, or `||a||` where `b` is zero; infinite for different lengths.
@@ -224,91 +237,7 @@ fn relative_error(a: &[f64], b: &[f64]) -> f64 {
     if a.len() != b.len() {
         return f64::INFINITY;
     }
-    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-    let difference = norm(&mut a.iter().zip(b).map(|(a, b)| a - b));
-    let size = norm(&mut b.iter().copied());
+    let difference = norm(&a.iter().zip(b).map(|(a, b)| a - b).collect::<Vec<_>>());
+    let size = norm(b);
     if size == 0.0 { difference } else { difference / size }
-}
-
-impl File {
-    fn read(path: &Path) -> anyhow::Result<Self> {
-        let name = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let whole = || format!("{} is not a whole safetensors file", path.display());
-        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(whole)?;
-        let case = header.metadata().as_ref().and_then(|m| m.get("case"));
-        let case = case.with_context(|| format!("{} has no metadata entry `case`", path.display()))?;
-        let case = serde_json::from_str(case)
-            .with_context(|| format!("the metadata entry `case` of {} is not as expected", path.display()))?;
-        let mut tensors = HashMap::new();
-        for (key, view) in SafeTensors::deserialize(&bytes).with_context(whole)?.iter() {
-            let values = numbers(view.dtype(), view.data())
-                .with_context(|| format!("tensor {key} of {} has type {:?}", path.display(), view.dtype()))?;
-            tensors.insert(key.to_owned(), Values { shape: view.shape().to_vec(), values });
-        }
-        Ok(Self { name, case, tensors })
-    }
-
-    /// A tensor, of the given shape if there is one.
-    fn tensor(&self, key: &str, shape: Option<&[usize]>) -> anyhow::Result<&Values> {
-        let values = self.tensors.get(key).with_context(|| format!("{}: tensor {key} is missing", self.name))?;
-        if let Some(shape) = shape {
-            ensure!(values.shape == shape, "{}: {key} has shape {:?}, expected {shape:?}", self.name, values.shape);
-        }
-        Ok(values)
-    }
-
-    /// Number of samples, inputs and targets.
-    fn batch(&self, config: &OdeNet2dConfig) -> anyhow::Result<(usize, Tensor<4>, Tensor<1, Int>)> {
-        let [batch, ..] = self.tensor("input.x", None)?.shape[..] else { bail!("{}: input.x has no batch", self.name) };
-        let [c, h, w] = config.image;
-        let x = self.tensor("input.x", Some(&[batch, c, h, w]))?;
-        let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
-        let labels = self.tensor("input.target", Some(&[batch]))?;
-        let labels: Vec<i64> = labels.values.iter().map(|v| *v as i64).collect();
-        if let Some(label) = labels.iter().find(|l| !(0..config.classes as i64).contains(*l)) {
-            bail!("{}: input.target has class {label}, but there are {} classes", self.name, config.classes);
-        }
-        let device = Device::flex();
-        let input = Tensor::from_data(TensorData::new(pixels, [batch, c, h, w]), &device);
-        Ok((batch, input, Tensor::from_data(TensorData::new(labels, [batch]), &device)))
-    }
-
-    /// The network that the metadata describes.
-    fn config(&self) -> anyhow::Result<OdeNet2dConfig> {
-        let case = &self.case;
-        let missing = |what: &str| format!("{}: the metadata says nothing of {what}", self.name);
-        let rhs = case.rhs.as_deref().with_context(|| missing("rhs"))?;
-        let opening = match case.open.as_deref().with_context(|| missing("open"))? {
-            open if open.contains("repeat") => OpeningKind::Repeat,
-            open if open.contains("conv") => OpeningKind::Conv,
-            open => bail!("{}: the opening layer {open:?} is not known: a convolution and repetition are", self.name),
-        };
-        let config = OdeNet2dConfig {
-            image: case.image.with_context(|| missing("image"))?,
-            classes: case.classes.with_context(|| missing("classes"))?,
-            hidden: case.hidden.with_context(|| missing("hidden"))?,
-            final_time: case.final_time.with_context(|| missing("final_time"))?,
-            convs: if rhs.contains("conv2") { 2 } else { 1 },
-            opening,
-            depth_init: DepthInit::Independent,
-            ..OdeNet2dConfig::new(
-                case.layers.with_context(|| missing("layers"))?,
-                case.channels.with_context(|| missing("channels"))?,
-            )
-        };
-        config.validate().with_context(|| self.name.clone())?;
-        Ok(config)
-    }
-}
-
-fn numbers(dtype: Dtype, data: &[u8]) -> anyhow::Result<Vec<f64>> {
-    Ok(match dtype {
-        Dtype::F64 => data.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
-        Dtype::F32 => data.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
-        Dtype::I64 => data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-        Dtype::I32 => data.as_chunks().0.iter().map(|b| f64::from(i32::from_le_bytes(*b))).collect(),
-        Dtype::BOOL | Dtype::U8 => data.iter().map(|b| f64::from(*b)).collect(),
-        _ => bail!("F64, F32, I64, I32, U8 and BOOL can be read"),
-    })
 }

@@ -75,7 +75,19 @@ pub struct Merged<O> {
 /// # Errors
 /// [`ConfigError`] if the file cannot be read or its contents are wrong.
 pub fn parse<O: Parser>() -> Result<Merged<O>, ConfigError> {
-    match parse_from(std::env::args_os()) {
+    parse_with_defaults(&[])
+}
+
+/// As [`parse`], where options that programs share have other defaults: pairs of a long flag without dashes and its
+/// default. `--help` shows them.
+///
+/// # Errors
+/// As [`parse`].
+///
+/// # Panics
+/// In debug builds, if there is no such flag.
+pub fn parse_with_defaults<O: Parser>(defaults: &[(&str, &'static str)]) -> Result<Merged<O>, ConfigError> {
+    match merged(std::env::args_os(), defaults) {
         Err(ConfigError::Arguments(error)) => error.exit(),
         result => result,
     }
@@ -86,8 +98,23 @@ pub fn parse<O: Parser>() -> Result<Merged<O>, ConfigError> {
 /// # Errors
 /// [`ConfigError`]; `--help`, `--version` and wrong arguments are [`ConfigError::Arguments`].
 pub fn parse_from<O: Parser>(args: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Merged<O>, ConfigError> {
+    merged(args, &[])
+}
+
+fn merged<O: Parser>(
+    args: impl IntoIterator<Item = impl Into<OsString>>,
+    defaults: &[(&str, &'static str)],
+) -> Result<Merged<O>, ConfigError> {
     let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
     let mut command = O::command().args_override_self(true);
+    for (flag, default) in defaults {
+        let is_it = |arg: &&clap::Arg| arg.get_long() == Some(flag);
+        let id = command.get_arguments().find(is_it).map(|arg| arg.get_id().clone());
+        debug_assert!(id.is_some(), "no option --{flag}");
+        if let Some(id) = id {
+            command = command.mut_arg(id, |arg| arg.default_value(*default));
+        }
+    }
     command.build();
     // Errors of the command line show in the merged arguments below, where what the file provides is there.
     let own = command.clone().ignore_errors(true).try_get_matches_from(&args)?;

@@ -29,8 +29,9 @@ pub mod prelude {
     pub use braidnet_data::{ImageSet, Split, mnist, sampler};
     pub use braidnet_grid::{Coarsening, Partition, TimeGrid};
     pub use braidnet_mgrit::{MgritOptions, Relaxation, SolveReport, Tolerance};
+    pub use braidnet_nn::transformer::{EncoderDecoder, EncoderDecoderConfig, Transformer, TransformerConfig};
     pub use braidnet_nn::{CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OpeningKind};
-    pub use braidnet_train::data::{Feed, Images, InMemory, Labels, Stream};
+    pub use braidnet_train::data::{Bucketed, Feed, Images, InMemory, Labels, Stream};
     pub use braidnet_train::trainer::{End, Outcome, Plan, Samples, Trainer, TrainerConfig};
     pub use braidnet_train::{
         Activations, Backward, GradientError, GradientReducer, LayerParallel, LearningRate, Optimizer, OptimizerConfig,
@@ -38,5 +39,5 @@ pub mod prelude {
     };
     pub use burn::tensor::{Device, Int, Tensor, TensorData};
 
-    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs};
+    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs, TransformerArgs};
 }

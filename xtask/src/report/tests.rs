@@ -53,7 +53,12 @@ fn write_metrics(dir: &Path, n_steps: u64) {
         };
         writer.write(&Record::Step(step)).unwrap();
         if n % n_steps.div_ceil(20) == 0 {
-            let probe = Probe { step: n, gradient_error: Some(0.05 + 0.1 * share), gradient_cosine: Some(0.99) };
+            let probe = Probe {
+                step: n,
+                gradient_error: Some(0.05 + 0.1 * share),
+                gradient_cosine: Some(0.99),
+                ..Probe::default()
+            };
             writer.write(&Record::Probe(probe)).unwrap();
         }
         if n % n_steps.div_ceil(5) == 0 || n == n_steps {

@@ -1,27 +1,7 @@
-//! Random numbers: one independent stream for each image, and the few distributions needed.
+//! The few distributions that drawing needs.
 
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-
-use super::Part;
-
-/// What a stream is for; different purposes never share one.
-#[derive(Clone, Copy)]
-pub(super) enum Purpose {
-    Labels,
-    Drawing,
-}
-
-/// The stream of (seed, part, purpose, index). The four make up the cipher's key, so two streams
-/// are the same only where all four are.
-pub(super) fn rng(seed: u64, part: Part, purpose: Purpose, index: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    let words = [seed, part as u64, purpose as u64, index];
-    for (bytes, word) in key.chunks_exact_mut(8).zip(words) {
-        bytes.copy_from_slice(&word.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(key)
-}
 
 /// Uniform in `low..high`.
 pub(super) fn uniform(rng: &mut ChaCha8Rng, low: f32, high: f32) -> f32 {

@@ -109,7 +109,7 @@ pub struct Step {
     pub waiting: Option<f64>,
 }
 
-/// A comparison of the schedule's gradient with the exact one.
+/// How good the schedule is: convergence factors, and a comparison of its gradient with the exact one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Probe {
     /// The step.
@@ -118,6 +118,15 @@ pub struct Probe {
     pub gradient_error: Option<f64>,
     /// The cosine of the angle between the two.
     pub gradient_cosine: Option<f64>,
+    /// The convergence factor of the forward solve.
+    #[serde(default)]
+    pub rho_forward: Option<f64>,
+    /// The convergence factor of the adjoint solve.
+    #[serde(default)]
+    pub rho_backward: Option<f64>,
+    /// The rung of the controller's ladder that the run goes on with, 0 for the schedule as given.
+    #[serde(default)]
+    pub rung: Option<u64>,
 }
 
 /// The end of an epoch.
@@ -137,6 +146,9 @@ pub struct Epoch {
     pub test_accuracy_scheduled: Option<f64>,
     /// The median time of a step.
     pub milliseconds_per_step: Option<f64>,
+    /// The penalty on parameters that jump from layer to layer, in the last step.
+    #[serde(default)]
+    pub penalty: Option<f64>,
     /// The samples of the epoch over its seconds.
     pub samples_per_second: Option<f64>,
     /// The last known convergence factor of the forward solve.

@@ -25,16 +25,22 @@ impl<T, D: Dataset<T>> Source<T> for InMemory<D> {
             Order::Shuffled { seed, epoch } => Some(epoch_order(n, seed, epoch)),
             Order::AsStored => None,
         };
-        Ok(Box::new(InMemoryReader { dataset: &self.0, n, order, position: 0 }))
+        Ok(Box::new(InMemoryReader::new(&self.0, n, order)))
     }
 }
 
-struct InMemoryReader<'a, D> {
+pub(super) struct InMemoryReader<'a, D> {
     dataset: &'a D,
     n: usize,
     /// `None` is the order as stored.
     order: Option<Vec<usize>>,
     position: usize,
+}
+
+impl<'a, D> InMemoryReader<'a, D> {
+    pub fn new(dataset: &'a D, n: usize, order: Option<Vec<usize>>) -> Self {
+        Self { dataset, n, order, position: 0 }
+    }
 }
 
 impl<T, D: Dataset<T>> Reader<T> for InMemoryReader<'_, D> {

@@ -42,6 +42,8 @@ pub struct LoadedStep<I, T> {
 pub struct Micro<I, T> {
     /// Samples in it, at least 1.
     pub size: usize,
+    /// Samples of the global batch before it.
+    pub first: usize,
     /// The input; `None` where no inputs are fed.
     pub input: Option<I>,
     /// The target; `None` where no targets are fed.
@@ -166,9 +168,11 @@ impl<I, T> Work<I, T> {
         inputs.skip(plan.skip_before, &self.stop)?;
         targets.skip(plan.skip_before, &self.stop)?;
         let mut micro = Vec::with_capacity(plan.micro.len());
+        let mut first = plan.skip_before;
         for &size in &plan.micro {
             let (input, target) = (inputs.read(size, &self.stop)?, targets.read(size, &self.stop)?);
-            micro.push(Micro { size, input, target });
+            micro.push(Micro { size, first, input, target });
+            first += size;
         }
         inputs.skip(plan.skip_after, &self.stop)?;
         targets.skip(plan.skip_after, &self.stop)?;

@@ -1,7 +1,7 @@
 //! Batches for training: where samples come from, which of them a rank gets, and a thread that fetches them ahead.
 //!
 //! - A [`Source`] gives the samples of an epoch one after another: [`InMemory`] any data set of `burn-dataset`, in an
-//!   order of its own for every epoch; [`Stream`] an iterator, shuffled through a buffer. [`Images`] and [`Labels`] are
+//!   order of its own for every epoch; [`Stream`] an iterator, shuffled through a buffer; [`Bucketed`] a data set whose batches have samples of like length. [`Images`] and [`Labels`] are
 //!   the two data sets of an [`ImageSet`](braidnet_data::ImageSet).
 //! - [`Shards`] cuts each global batch over the data ranks, and each shard into micro-batches.
 //! - A [`Feed`] turns samples into what the network takes, and a [`Loader`] does all of it, one step ahead.
@@ -38,6 +38,7 @@
 //! # Ok::<(), braidnet_train::data::LoadError>(())
 //! ```
 
+mod bucketed;
 mod error;
 mod feed;
 mod image_set;
@@ -47,6 +48,7 @@ mod shard;
 mod source;
 mod stream;
 
+pub use bucketed::Bucketed;
 pub use error::LoadError;
 pub use feed::Feed;
 pub use image_set::{Images, Labels};

@@ -22,9 +22,11 @@ pub(crate) struct Agreement {
 /// What all ranks know of a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Agreed {
-    /// Mean loss of the global batch.
+    /// Sum of the losses of all items of the global batch, over its samples.
     pub loss: f64,
-    /// Its samples that are right.
+    /// Its items.
+    pub items: u64,
+    /// Its items that are right.
     pub correct: u64,
     /// Why to stop, if some rank was told to.
     pub stop: Option<Why>,
@@ -77,7 +79,7 @@ impl Agreement {
             None if forwarded.bad_loss => 1.0 + self.n_layers as f64,
             None => f64::MAX,
         };
-        self.own = vec![forwarded.loss, forwarded.correct as f64, place, Why::urgency(stop)];
+        self.own = vec![forwarded.loss, forwarded.items as f64, forwarded.correct as f64, place, Why::urgency(stop)];
         let (rank, size) = (self.comm.rank(), self.comm.size());
         for to in (0..size).filter(|to| *to != rank) {
             self.comm.send(to, TAG, self.own.clone())?;
@@ -92,14 +94,17 @@ impl Agreement {
     /// # Errors
     /// If a message fails, or [`TrainError::NoAgreement`] without a [`start`](Self::start) before it.
     pub fn finish(&mut self) -> Result<Agreed, TrainError> {
-        let (mut loss, mut correct, mut place, mut stop) = (0.0, 0.0, f64::MAX, 0.0_f64);
+        let (mut loss, mut items, mut correct, mut place, mut stop) = (0.0, 0.0, 0.0, f64::MAX, 0.0_f64);
         if self.pending.is_empty() {
             return Err(TrainError::NoAgreement);
         }
         for receive in self.pending.drain(..) {
             let said = receive.map_or_else(|| Ok(self.own.clone()), |receive| receive.wait(&()))?;
-            let [its_loss, its_correct, its_place, its_stop] = said[..] else { return Err(TrainError::NoAgreement) };
+            let [its_loss, its_items, its_correct, its_place, its_stop] = said[..] else {
+                return Err(TrainError::NoAgreement);
+            };
             loss += its_loss;
+            items += its_items;
             correct += its_correct;
             place = place.min(its_place);
             stop = stop.max(its_stop);
@@ -110,6 +115,6 @@ impl Agreement {
             place if place > self.n_layers as f64 => Some(Bad::Loss),
             place => Some(Bad::Layer(NotFinite { what: "output", layer: place as usize - 1 })),
         };
-        Ok(Agreed { loss, correct: correct as u64, stop: Why::of_urgency(stop), bad })
+        Ok(Agreed { loss, items: items as u64, correct: correct as u64, stop: Why::of_urgency(stop), bad })
     }
 }

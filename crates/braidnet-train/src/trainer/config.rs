@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::ControlConfig;
 use crate::{LearningRate, OptimizerConfig, TrainError};
 
 /// A training run.
@@ -23,12 +24,18 @@ pub struct TrainerConfig {
     pub learning_rate: LearningRate,
     /// Largest norm of the gradients; longer ones are scaled down to it.
     pub clip: Option<f64>,
+    /// Weight of a penalty on parameters that jump from layer to layer ([`Continuity`](crate::Continuity)).
+    #[serde(default)]
+    pub continuity: Option<f64>,
     /// What a loss or state that is not finite does.
     pub on_nan: OnNan,
     /// Seed of the order of samples.
     pub seed: u64,
     /// Measure gradient error and rho every so many steps.
     pub probe_every: Option<usize>,
+    /// The controller of inexact gradients.
+    #[serde(default)]
+    pub control: ControlConfig,
     /// Folder for metrics and checkpoints; none are written without one.
     pub out: Option<PathBuf>,
     /// The program's configuration, for `config.toml` in that folder.
@@ -108,9 +115,11 @@ impl TrainerConfig {
             optimizer: OptimizerConfig::Sgd { momentum: 0.9 },
             learning_rate: LearningRate::constant(learning_rate),
             clip: None,
+            continuity: None,
             on_nan: OnNan::Stop,
             seed: 0,
             probe_every: None,
+            control: ControlConfig::default(),
             out: None,
             configuration: None,
             checkpoints: CheckpointConfig { every: None, keep: 3, resume: Resume::No },
@@ -141,6 +150,9 @@ impl TrainerConfig {
         if let Some(clip) = self.clip.filter(|clip| !(clip.is_finite() && *clip > 0.0)) {
             problems.push(format!("the largest gradient norm is {clip}: use a finite number above 0, or none"));
         }
+        if let Some(gamma) = self.continuity.filter(|gamma| !(gamma.is_finite() && *gamma >= 0.0)) {
+            problems.push(format!("the weight of the penalty on jumps is {gamma}: use a finite number, at least 0"));
+        }
         if self.out.is_none() {
             let needs = [
                 (self.checkpoints.every.is_some(), "checkpoints need"),
@@ -151,6 +163,7 @@ impl TrainerConfig {
                 needs.iter().filter(|(wanted, _)| *wanted).map(|(_, what)| format!("{what} a folder for the run")),
             );
         }
+        problems.extend(self.control.problems());
         problems.extend(self.learning_rate.start(1, 0).err().map(|e| e.to_string()));
         problems.extend(crate::Optimizer::new(self.optimizer, self.learning_rate.rate).err().map(|e| e.to_string()));
         problems.dedup();

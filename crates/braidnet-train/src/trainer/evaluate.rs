@@ -13,7 +13,7 @@ use crate::step::{n_correct, weighted};
 pub struct Score {
     /// Mean loss.
     pub loss: f64,
-    /// Part of the samples that are right; none where the task does not say.
+    /// Part of the items (samples, or what the task says) that are right; none where the task does not say.
     pub accuracy: Option<f64>,
 }
 
@@ -45,8 +45,8 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             order: Order::AsStored,
             position: 0,
         };
-        // Sums of loss and of right samples.
-        let mut sums = [0.0, 0.0];
+        // Sums of loss, of right items, and of items.
+        let mut sums = [0.0; 3];
         for step in Loader::start(samples.inputs.as_ref(), samples.targets.as_ref(), plan)? {
             for micro in step?.micro {
                 let output = match pass {
@@ -55,13 +55,15 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
                 };
                 if let Some(output) = output {
                     let target = micro.target.as_ref();
+                    let items = self.task.n_items(micro.size, target) as f64;
+                    sums[2] += items;
                     sums[1] += n_correct(&self.task, &output, target) as f64;
-                    sums[0] += micro.size as f64 * weighted(&self.task, output, target, 1.0).into_scalar::<f64>();
+                    sums[0] += items * weighted(&self.task, output, target, 1.0).into_scalar::<f64>();
                 }
             }
         }
         self.mesh.world().all_reduce(&mut sums, ReduceOp::Sum)?;
-        let [loss, correct] = sums.map(|sum| sum / samples.n as f64);
+        let [loss, correct, _] = sums.map(|sum| sum / sums[2]);
         Ok(Score { loss, accuracy: self.task.correct.as_ref().map(|_| correct) })
     }
 

@@ -180,11 +180,12 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             if probes {
                 self.probe(fit, &loaded)?;
             }
+            let controls = self.controller.due(fit.progress.step);
             let probed = start.elapsed();
             let start = if probes { Instant::now() } else { start };
             let (agreed, took) = self.step(fit, loaded, start)?;
             fit.watch.note_step(if probes { probed + took } else { took });
-            if !probes {
+            if !probes && !controls {
                 fit.outcome.steps.push(took);
             }
             fit.display.step(
@@ -215,7 +216,11 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             // Whatever happens to the evaluation, the training is done.
             self.save(fit)?;
         }
-        let mut record = fit.sums.record(&fit.progress, self.task.correct.is_some(), self.mesh.world())?;
+        let mut record = fit.sums.record(
+            &fit.progress,
+            self.task.correct.is_some(),
+            (self.mesh.world(), self.mesh.shape().data_ranks),
+        )?;
         if let Some(test) = test.filter(|test| test.n > 0) {
             let start = Instant::now();
             let exact = self.evaluate_by(Pass::Exact, test)?;

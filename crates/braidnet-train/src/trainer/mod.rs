@@ -2,6 +2,7 @@
 
 mod agree;
 mod config;
+mod control;
 mod evaluate;
 mod exchange;
 mod fit;
@@ -25,6 +26,7 @@ pub use evaluate::Score;
 pub use fit::{End, Outcome};
 pub use plan::{Plan, RankPlan};
 
+use crate::control::{Controller, Ladder};
 use crate::data::Feed;
 use crate::{GradientReducer, LayerParallel, Optimizer, Schedule, Task, TrainError};
 
@@ -46,6 +48,7 @@ pub struct Trainer<N: Network, T> {
     task: Task<T>,
     config: TrainerConfig,
     optimizer: Optimizer,
+    controller: Controller,
     reducer: GradientReducer,
     /// What the network is, for checkpoints: one of another network is refused.
     description: Value,
@@ -73,6 +76,7 @@ impl<N: Network, T> Trainer<N, T> {
         config.validate()?;
         let optimizer = Optimizer::new(config.optimizer, config.learning_rate.rate)?;
         let reducer = GradientReducer::new(model.network(), schedule, mesh.data(), &model.device())?;
+        let controller = Controller::new(config.control.clone(), Ladder::new(schedule))?;
         model.set_on_non_finite(OnNonFinite::Report);
         Ok(Self {
             mesh: mesh.clone(),
@@ -81,6 +85,7 @@ impl<N: Network, T> Trainer<N, T> {
             task,
             config,
             optimizer,
+            controller,
             reducer,
             description,
         })
@@ -109,6 +114,11 @@ impl<N: Network, T> Trainer<N, T> {
     /// As [`Trainer::model`], for instance to evaluate it.
     pub fn model_mut(&mut self) -> &mut LayerParallel<N> {
         &mut self.model
+    }
+
+    /// The controller, with what it counted.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
     }
 
     /// The ranks.

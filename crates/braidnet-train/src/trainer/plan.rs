@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use braidnet_comm::{Mesh, Transfer};
+use braidnet_comm::Mesh;
 use braidnet_grid::Step;
 use braidnet_mgrit::{
     Activations, Differentiable, Guess, Linearization, Output, PendingGradients, Propagator, StepError, solve_adjoint,
@@ -83,7 +83,8 @@ fn plan_of<N: Network>(
     micro_batches: usize,
 ) -> Result<RankPlan, TrainError> {
     let network = model.network();
-    let (state, tape) = (network.zero_state(micro_batch).n_bytes() as u64, network.tape_bytes(micro_batch) as u64);
+    let batch = network.largest_batch(micro_batch);
+    let (state, tape) = (network.state_bytes(&batch) as u64, network.tape_bytes(&batch) as u64);
     let mut parameters = 0;
     network.visit_parameters(|p| parameters += p.shape.iter().product::<usize>() as u64);
     let layers = model.layers();

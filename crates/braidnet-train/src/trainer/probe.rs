@@ -1,10 +1,10 @@
 //! A look at how good the schedule's gradients are: their error, and how fast the solves converge.
 
-use braidnet_mgrit::{Guess, MgritOptions, TemporalNorm, solve_adjoint_into};
+use braidnet_comm::ReduceOp;
+use braidnet_mgrit::{Mgrit, MgritOptions, SolveReport, State, TemporalNorm};
 use braidnet_nn::Network;
 
 use crate::data::Micro;
-use crate::model::Solvers;
 use crate::step::weighted;
 use crate::{GradientError, LayerParallel, Schedule, Task, TrainError};
 
@@ -20,8 +20,8 @@ pub struct Probe {
 }
 
 impl<N: Network> LayerParallel<N> {
-    /// Compares the gradients of `schedule` for one micro-batch with the exact ones, and solves once more with norms for
-    /// two residuals each way.
+    /// Compares the gradients of `schedule`, which is that of the solvers, for one micro-batch with the exact ones, and
+    /// solves once more with norms for two residuals each way.
     ///
     /// # Errors
     /// A failed solve.
@@ -37,32 +37,56 @@ impl<N: Network> LayerParallel<N> {
         micro: &Micro<N::Input, T>,
         task: &Task<T>,
     ) -> Result<Probe, TrainError> {
-        let (input, target) = (micro.input.as_ref(), micro.target.as_ref());
-        let forward = self.forward(micro.size, input)?;
-        let backward = forward.loss(|output| weighted(task, output, target, 1.0))?.backward()?;
-        let loss = |output| weighted(task, output, target, 1.0);
-        let gradient_error = self.gradient_error(micro.size, input, loss, &backward.gradients)?;
-        let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
-        let solvers = Solvers::new(&self.grid, &self.partition, options.map(two_norms), &self.comm)?;
-        let mut solvers = solvers.set_up(self.activations, self.on_non_finite);
-        let opened = self.first_state(micro.size, input, |network, input| network.open(input))?;
-        let block = self.network.block();
-        let zero = self.network.zero_state(micro.size);
-        let guess = |_| zero.clone();
-        let (up, linearized) = solvers.forward.solve_linearized(block, opened, Guess::From(&guess))?;
-        let closed = solvers
-            .forward
-            .last_state()
-            .and_then(|u| self.network.close_recorded(u, |output| weighted(task, output, target, 1.0)));
-        let lambda = closed.map(|closed| closed.lambda);
-        let Solvers { forward, adjoint } = &mut solvers;
-        let down = solve_adjoint_into(adjoint, block, forward, linearized, lambda, Guess::From(&guess), |_| ())?;
+        let gradient_error = self.error_of(micro, task)?;
+        self.set_solves(schedule, two_norms)?;
+        let [up, down] = self.solve_once(micro, task)?;
+        self.set_solves(schedule, |options| options)?;
         Ok(Probe { gradient_error, rho_forward: up.rho(), rho_backward: down.rho() })
+    }
+
+    /// The gradient error of the solvers as they are, for one micro-batch.
+    pub(crate) fn error_of<T>(
+        &mut self,
+        micro: &Micro<N::Input, T>,
+        task: &Task<T>,
+    ) -> Result<GradientError, TrainError> {
+        let loss = |output| weighted(task, output, micro.target.as_ref(), 1.0);
+        let gradients = self.forward_of(micro)?.loss(loss)?.backward()?.gradients;
+        let exact = self.exact_forward_of(micro)?.loss(loss)?.backward()?.gradients;
+        self.distance(&gradients, exact)
+    }
+
+    /// Solves both ways for one micro-batch; the gradients are dropped.
+    pub(crate) fn solve_once<T>(
+        &mut self,
+        micro: &Micro<N::Input, T>,
+        task: &Task<T>,
+    ) -> Result<[SolveReport; 2], TrainError> {
+        let loss = |output| weighted(task, output, micro.target.as_ref(), 1.0);
+        let (forward, backward) = self.forward_of(micro)?.loss(loss)?.backward_into(|_| Ok(()))?;
+        Ok([forward, backward])
+    }
+
+    /// The 2-norms of all C-point states of the last two solves, forward and adjoint, and the elements of one sample's
+    /// state.
+    ///
+    /// # Communication
+    /// Collective over the layer axis: one all-reduce.
+    pub(crate) fn state_norms(&self) -> Result<([f64; 2], usize), TrainError> {
+        let squares = |solver: &Mgrit<N::State>| -> f64 {
+            let finest = solver.hierarchy().finest();
+            let points = (0..=finest.n_steps()).filter(|point| finest.is_c_point(*point));
+            points.filter_map(|point| solver.state(point)).map(State::norm_squared).sum()
+        };
+        let mut sums = [squares(&self.solvers.forward), squares(&self.solvers.adjoint)];
+        self.comm.all_reduce(&mut sums, ReduceOp::Sum)?;
+        let one = self.network.state_bytes(&self.network.largest_batch(1)) / size_of::<f32>();
+        Ok((sums.map(f64::sqrt), one))
     }
 }
 
 /// One more iteration, and enough of them for two residual norms.
-fn two_norms(options: MgritOptions) -> MgritOptions {
+pub(super) fn two_norms(options: MgritOptions) -> MgritOptions {
     let enough = 2 + usize::from(options.skip_downcycle);
     MgritOptions {
         max_iters: (options.max_iters + 1).max(enough),

@@ -84,11 +84,21 @@ pub(super) struct EpochSums {
     working: f64,
     waiting: f64,
     pub rho: [Option<f64>; 2],
+    /// This rank's part of the penalty on jumps between layers, in the last step.
+    pub penalty: Option<f64>,
 }
 
 impl EpochSums {
     pub fn new() -> Self {
-        Self { start: Instant::now(), steps: Vec::new(), samples: 0, working: 0.0, waiting: 0.0, rho: [None; 2] }
+        Self {
+            start: Instant::now(),
+            steps: Vec::new(),
+            samples: 0,
+            working: 0.0,
+            waiting: 0.0,
+            rho: [None; 2],
+            penalty: None,
+        }
     }
 
     pub fn add(&mut self, took: Duration, waited: f64, samples: usize) {
@@ -102,21 +112,26 @@ impl EpochSums {
     ///
     /// # Communication
     /// Collective over the world: one all-reduce.
-    pub fn record(&self, progress: &Progress, has_score: bool, world: &Communicator) -> Result<Epoch, TrainError> {
-        let mut sums = [self.waiting, self.working];
+    pub fn record(
+        &self,
+        progress: &Progress,
+        has_score: bool,
+        (world, data_ranks): (&Communicator, usize),
+    ) -> Result<Epoch, TrainError> {
+        let mut sums = [self.waiting, self.working, self.penalty.unwrap_or(0.0) / data_ranks as f64];
         world.all_reduce(&mut sums, ReduceOp::Sum)?;
         let seconds = self.start.elapsed().as_secs_f64();
-        let n = progress.position as f64;
         let mut steps = self.steps.clone();
         steps.sort_unstable();
         Ok(Epoch {
             epoch: progress.epoch,
             loss: Some(progress.loss / progress.counted as f64),
-            accuracy: has_score.then_some(progress.correct as f64 / n),
+            accuracy: has_score.then_some(progress.correct as f64 / progress.items as f64),
             milliseconds_per_step: steps.get(steps.len() / 2).map(|d| 1e3 * d.as_secs_f64()),
             samples_per_second: (self.samples > 0).then(|| self.samples as f64 / seconds),
             rho_forward: self.rho[0],
             rho_backward: self.rho[1],
+            penalty: self.penalty.map(|_| sums[2]),
             waiting: (sums[1] > 0.0).then(|| sums[0] / sums[1]),
             seconds,
             ..Epoch::default()

@@ -7,6 +7,7 @@ use braidnet_nn::Network;
 use serde_json::{Map, Value, json};
 
 use super::{Resume, Trainer};
+use crate::control::{Controller, Ladder};
 use crate::{TrainError, snapshot};
 
 /// How far a run is.
@@ -18,9 +19,11 @@ pub(super) struct Progress {
     pub epoch: u64,
     /// Samples of the epoch that are done.
     pub position: u64,
-    /// Sums over the samples of the epoch that are done: their loss, how many of them have a finite one, how many were right.
+    /// Sums over the samples of the epoch that are done: the loss of their items, how many of these have a finite one, how
+    /// many there are, and how many were right.
     pub loss: f64,
     pub counted: u64,
+    pub items: u64,
     pub correct: u64,
 }
 
@@ -52,14 +55,19 @@ impl<N: Network, T> Trainer<N, T> {
         checkpoint.check_network(&self.description)?;
         let run = checkpoint.run().clone();
         self.check_data(&folder, &run, n)?;
-        let (layers, n_layers) = (self.model.layers(), self.model.n_layers());
+        let (layers, n_layers) = (self.model.layers_with_buffers(), self.model.n_layers_with_buffers());
         let network =
             snapshot::restore(self.model.network().clone(), &mut self.optimizer, &layers, n_layers, &checkpoint)?;
         self.model.update(|_| network);
+        if let Some(state) = run.extra.get("control") {
+            let ladder = Ladder::new(&self.schedule);
+            self.controller = Controller::from_json(self.config.control.clone(), ladder, state)?;
+            self.model.set_schedule(self.controller.schedule())?;
+        }
         let number = |key: &str| run.extra.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         let (step, epoch, position) = (run.step, run.epoch, run.position);
-        let [counted, correct] = ["loss_samples", "correct"].map(|key| number(key) as u64);
-        Ok(Some(Progress { step, epoch, position, loss: number("loss_sum"), counted, correct }))
+        let [counted, items, correct] = ["loss_items", "items", "correct"].map(|key| number(key) as u64);
+        Ok(Some(Progress { step, epoch, position, loss: number("loss_sum"), counted, items, correct }))
     }
 
     fn find_checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
@@ -103,24 +111,26 @@ impl<N: Network, T> Trainer<N, T> {
     }
 
     /// What a checkpoint says of the run.
-    pub(super) fn run_state(&self, progress: &Progress, n: usize) -> RunState {
+    pub(super) fn run_state(&self, progress: &Progress, n: usize) -> Result<RunState, TrainError> {
         let mut extra = Map::new();
         extra.insert("samples".to_owned(), json!(n));
         extra.insert("optimizer".to_owned(), json!(self.config.optimizer.name()));
         extra.insert("batch".to_owned(), json!(self.config.batch));
         extra.insert("loss_sum".to_owned(), json!(progress.loss));
-        extra.insert("loss_samples".to_owned(), json!(progress.counted));
+        extra.insert("loss_items".to_owned(), json!(progress.counted));
+        extra.insert("items".to_owned(), json!(progress.items));
         extra.insert("correct".to_owned(), json!(progress.correct));
-        RunState {
+        extra.insert("control".to_owned(), self.controller.to_json()?);
+        Ok(RunState {
             step: progress.step,
             epoch: progress.epoch,
             position: progress.position,
             seed: self.config.seed,
-            n_layers: self.model.n_layers(),
+            n_layers: self.model.n_layers_with_buffers(),
             schedule: self.schedule.to_string(),
             network: self.description.clone(),
             extra,
-        }
+        })
     }
 }
 

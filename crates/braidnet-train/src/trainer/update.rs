@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use braidnet_monitor::metrics::{self, Record};
 use braidnet_monitor::timeline;
-use braidnet_nn::{Gradients, Network};
+use braidnet_nn::{Gradients, Network, Noise};
 use tracing::trace_span;
 
 use super::agree::{Agreed, Bad};
@@ -14,7 +14,18 @@ use super::saving::note_saved;
 use super::stop::Next;
 use super::{OnNan, Trainer};
 use crate::data::{LoadedStep, Micro};
-use crate::{Shard, StepReport, TrainError, clip, gradient_norm};
+use crate::{Continuity, Shard, StepReport, TrainError, clip, gradient_norm, sum_tied};
+
+/// Makes gradients of the sum of all losses over the samples of a batch those of the mean loss over its items.
+fn mean_over_items(gradients: &mut Gradients, agreed: &Agreed, samples: usize) {
+    if agreed.items as usize == samples || agreed.items == 0 {
+        return;
+    }
+    let factor = samples as f64 / agreed.items as f64;
+    for gradient in gradients {
+        gradient.values.inplace(|g| g * factor);
+    }
+}
 
 /// Updates left out in a row after which a run is given up.
 const SKIPS: usize = 100;
@@ -29,13 +40,22 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     ) -> Result<(Agreed, Duration), TrainError> {
         let _span = trace_span!(target: timeline::TARGET, "step", step = fit.progress.step + 1).entered();
         let shard = Shard { micro: &loaded.micro, global: loaded.global };
+        let (seed, step) = (self.config.seed, fit.progress.step);
+        self.model.set_noise(Some(Noise { seed, step, first_sample: 0 }));
         let next = if loaded.position_after < fit.train.n { Next::Step } else { Next::Evaluation };
+        let probes = self.begin_probing(fit.progress.step)?;
         let (agreement, watch) = (&mut fit.agreement, &fit.watch);
         let mut tell = |forwarded: &_| agreement.start(forwarded, watch.why(next));
         let mut report = self.model.train_step(shard, &self.task, &mut self.reducer, &mut tell)?;
+        let measured = probes.then(|| self.measure(&loaded, &report)).transpose()?;
         let waits = Instant::now();
         let mut gradients = self.reducer.finish()?;
         let agreed = fit.agreement.finish()?;
+        sum_tied(self.model.network(), self.model.comm(), &mut gradients)?;
+        mean_over_items(&mut gradients, &agreed, loaded.global);
+        if let Some(continuity) = self.continuity() {
+            fit.sums.penalty = Some(continuity.add(&self.model, &mut gradients)?);
+        }
         let (norm, is_clipped) = self.norm(&mut gradients)?;
         report.seconds_waiting += waits.elapsed().as_secs_f64();
         let rate = fit.rates.next();
@@ -53,11 +73,21 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let took = start.elapsed();
         fit.sums.add(took, report.seconds_waiting, loaded.global);
         self.note_step(fit, &loaded, &agreed, &report, (norm, is_clipped, bad.is_some(), rate, took))?;
+        self.controller.count_step();
+        if let Some(measured) = measured {
+            self.decide(fit, &measured)?;
+        }
         if let Some(saver) = &mut fit.saver {
             let saved = saver.poll()?;
             note_saved(&mut fit.records, &mut fit.watch, saved)?;
         }
         Ok((agreed, took))
+    }
+
+    /// The penalty on jumps between layers, if there is one.
+    fn continuity(&self) -> Option<Continuity> {
+        let gamma = self.config.continuity.filter(|gamma| *gamma > 0.0)?;
+        Some(Continuity { gamma, dt: self.model.network().step_length() })
     }
 
     /// The norm of the gradients, where somebody needs it, and whether they were clipped.
@@ -111,14 +141,16 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         report: &StepReport,
         (gradient_norm, clipped, skipped, learning_rate, took): (Option<f64>, bool, bool, f64, Duration),
     ) -> Result<(), TrainError> {
-        let samples = loaded.global as u64;
+        let (samples, items) = (loaded.global as u64, agreed.items.max(1));
         fit.progress.step += 1;
         fit.progress.position = loaded.position_after as u64;
+        let sum = agreed.loss * samples as f64;
         // A loss that is no number would spoil the epoch's mean.
-        if agreed.loss.is_finite() {
-            fit.progress.loss += agreed.loss * samples as f64;
-            fit.progress.counted += samples;
+        if sum.is_finite() {
+            fit.progress.loss += sum;
+            fit.progress.counted += items;
         }
+        fit.progress.items += items;
         fit.progress.correct += agreed.correct;
         let residual = |of: &Option<_>| of.as_ref().and_then(braidnet_mgrit::SolveReport::residual);
         let rho = |of: &Option<_>| of.as_ref().and_then(braidnet_mgrit::SolveReport::rho);
@@ -127,8 +159,8 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             step: fit.progress.step,
             epoch: fit.progress.epoch,
             samples,
-            loss: Some(agreed.loss),
-            accuracy: self.task.correct.as_ref().map(|_| agreed.correct as f64 / samples as f64),
+            loss: Some(sum / items as f64),
+            accuracy: self.task.correct.as_ref().map(|_| agreed.correct as f64 / items as f64),
             learning_rate,
             milliseconds: 1e3 * seconds,
             gradient_norm,
@@ -154,13 +186,16 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         loaded: &LoadedStep<N::Input, T>,
     ) -> Result<(), TrainError> {
         let Some(micro): Option<&Micro<N::Input, T>> = loaded.micro.first() else { return Ok(()) };
-        let probe = self.model.probe(&self.schedule, micro, &self.task)?;
+        let probe = self.model.probe(self.controller.schedule(), micro, &self.task)?;
         fit.outcome.gradient_errors.push(probe.gradient_error);
         fit.sums.rho = [probe.rho_forward, probe.rho_backward];
         fit.records.write(&Record::Probe(metrics::Probe {
             step: fit.progress.step,
             gradient_error: Some(probe.gradient_error.relative),
             gradient_cosine: Some(probe.gradient_error.cosine),
+            rho_forward: probe.rho_forward,
+            rho_backward: probe.rho_backward,
+            rung: None,
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 use braidnet_comm::Communicator;
 use braidnet_comm::testing::RankTest;
-use braidnet_nn::Network;
+use braidnet_nn::{At, Network, RightHandSide, Samples, TensorState};
 use braidnet_train::{Optimizer, OptimizerConfig, Schedule, SolveConfig, TrainError};
 use burn::tensor::Tensor;
 
@@ -54,12 +54,13 @@ fn training_is_bit_identical(comm: &Communicator) -> Checked {
 fn plain_output() -> Result<Vec<f32>, String> {
     let network = model(&config(10), &Schedule::sequential(), &Communicator::alone()).map_err(text)?;
     let network = network.network();
-    let mut u = network.open(&batch(0).0).ok_or("no opening layer")?.0;
-    for (_, layer) in network.block.layers() {
-        use braidnet_nn::RightHandSide;
-        u = layer.evaluate(u.clone()) * 0.1 + u;
+    let samples = Samples(BATCH);
+    let mut u = network.open(&batch(0).0, &samples).ok_or("no opening layer")?.0;
+    for (layer, rhs) in network.block.layers() {
+        let f = rhs.evaluate(TensorState(u.clone()), At { layer, dt: 0.1, batch: &samples });
+        u = f.0 * 0.1 + u;
     }
-    let output: Tensor<2> = network.close(&braidnet_nn::TensorState(u)).ok_or("no closing layer")?;
+    let output: Tensor<2> = network.close(&TensorState(u), &samples).ok_or("no closing layer")?;
     Ok(output.to_data().iter::<f32>().collect())
 }
 

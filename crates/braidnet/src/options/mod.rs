@@ -5,9 +5,11 @@ mod launch;
 mod network;
 mod schedule;
 mod training;
+mod transformer;
 
 pub use device::{DeviceArgs, DeviceKind};
 pub use launch::LaunchArgs;
 pub use network::{CoarseName, DepthInitName, NetworkArgs, OpeningName};
 pub use schedule::{ActivationsName, RelaxationName, ScheduleArgs, ScheduleName};
-pub use training::{DecayName, OnNanName, OptimizerName, TrainingArgs};
+pub use training::{ControlName, DecayName, OnNanName, OptimizerName, TrainingArgs};
+pub use transformer::{ActivationName, PositionsName, TransformerArgs};

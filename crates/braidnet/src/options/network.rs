@@ -55,6 +55,9 @@ pub struct NetworkArgs {
     /// Opening layer.
     #[arg(long, value_enum, default_value_t = OpeningName::Conv)]
     pub opening: OpeningName,
+    /// Layers at either end that stay outside the solver and run one after the other.
+    #[arg(long, default_value_t = 0)]
+    pub buffer: usize,
     /// Operator of coarse steps.
     #[arg(long, value_enum, default_value_t = CoarseName::Midpoint)]
     pub coarse_operator: CoarseName,
@@ -69,10 +72,25 @@ pub struct NetworkArgs {
     pub depth_noise: f64,
 }
 
+pub(super) fn coarse_operator(name: CoarseName) -> CoarseOperator {
+    match name {
+        CoarseName::FirstLayer => CoarseOperator::FirstLayer,
+        CoarseName::Midpoint => CoarseOperator::Midpoint,
+        CoarseName::Mean => CoarseOperator::Mean,
+        CoarseName::Sum => CoarseOperator::Sum,
+    }
+}
+
+pub(super) fn depth_init(name: DepthInitName, period: Option<usize>, noise: f64) -> DepthInit {
+    match name {
+        DepthInitName::Independent => DepthInit::Independent,
+        DepthInitName::Piecewise => DepthInit::Piecewise { period, noise },
+    }
+}
+
 impl NetworkArgs {
     /// The network for images of shape `image` (channels, height, width).
     pub fn config(&self, image: [usize; 3], classes: usize) -> OdeNet2dConfig {
-        let piecewise = DepthInit::Piecewise { period: self.depth_period, noise: self.depth_noise };
         OdeNet2dConfig {
             image,
             classes,
@@ -83,16 +101,9 @@ impl NetworkArgs {
                 OpeningName::Conv => OpeningKind::Conv,
                 OpeningName::Repeat => OpeningKind::Repeat,
             },
-            coarse: match self.coarse_operator {
-                CoarseName::FirstLayer => CoarseOperator::FirstLayer,
-                CoarseName::Midpoint => CoarseOperator::Midpoint,
-                CoarseName::Mean => CoarseOperator::Mean,
-                CoarseName::Sum => CoarseOperator::Sum,
-            },
-            depth_init: match self.depth_init {
-                DepthInitName::Independent => DepthInit::Independent,
-                DepthInitName::Piecewise => piecewise,
-            },
+            coarse: coarse_operator(self.coarse_operator),
+            depth_init: depth_init(self.depth_init, self.depth_period, self.depth_noise),
+            buffer: self.buffer,
             ..OdeNet2dConfig::new(self.layers, self.channels)
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use braidnet_train::control::{ControlConfig, ControlKind};
 use braidnet_train::trainer::{CheckpointConfig, OnNan, Resume, TraceConfig, TrainerConfig};
 use braidnet_train::{Decay, LearningRate, OptimizerConfig};
 use clap::{Args, ValueEnum};
@@ -86,6 +87,24 @@ pub struct TrainingArgs {
     /// Seed of parameters and of the order of samples.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Weight of a penalty on parameters that jump from layer to layer.
+    #[arg(long)]
+    pub continuity: Option<f64>,
+    /// Whether probes of the solves' convergence change the schedule.
+    #[arg(long, value_enum, default_value_t = ControlName::Off)]
+    pub control: ControlName,
+    /// Steps between two probes of the control.
+    #[arg(long, default_value_t = 100)]
+    pub control_every: usize,
+    /// A more exact schedule where the convergence factor rho is above this; above 1 the exact one.
+    #[arg(long, default_value_t = 0.75)]
+    pub rho_up: f64,
+    /// A cheaper schedule where rho stays below this.
+    #[arg(long, default_value_t = 0.4)]
+    pub rho_down: f64,
+    /// A more exact schedule where the relative gradient error, which is then measured too, is above this.
+    #[arg(long)]
+    pub max_gradient_error: Option<f64>,
     /// Measure gradient error and rho every so many steps; 0: never.
     #[arg(long, default_value_t = 50)]
     pub probe_every: usize,
@@ -112,7 +131,34 @@ pub struct TrainingArgs {
     pub trace_steps: usize,
 }
 
+/// Controls by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ControlName {
+    /// No probes; the schedule stays.
+    Off,
+    /// Probes, and what they would change is told; the schedule stays.
+    Fixed,
+    /// Probes change the schedule.
+    Adaptive,
+}
+
 impl TrainingArgs {
+    fn control(&self) -> ControlConfig {
+        ControlConfig {
+            kind: match self.control {
+                ControlName::Off => ControlKind::Off,
+                ControlName::Fixed => ControlKind::Fixed,
+                ControlName::Adaptive => ControlKind::Adaptive,
+            },
+            probe_every: self.control_every,
+            rho_up: self.rho_up,
+            rho_down: self.rho_down,
+            gradient_error: self.max_gradient_error.is_some(),
+            max_gradient_error: self.max_gradient_error,
+            ..ControlConfig::default()
+        }
+    }
+
     /// What the trainer is told.
     pub fn config(&self) -> TrainerConfig {
         let optimizer = match self.optimizer {
@@ -144,6 +190,8 @@ impl TrainingArgs {
                 OnNanName::Skip => OnNan::Skip,
             },
             seed: self.seed,
+            continuity: self.continuity,
+            control: self.control(),
             probe_every: (self.probe_every > 0).then_some(self.probe_every),
             out: self.out.clone(),
             checkpoints: CheckpointConfig { every: self.checkpoint_every, keep: self.keep, resume },

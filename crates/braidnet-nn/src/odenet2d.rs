@@ -3,15 +3,16 @@
 use std::ops::Range;
 
 use braidnet_grid::{GridError, TimeGrid};
-use burn::module::Module;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::image_space::ImageSpace;
 use crate::init::{Stream, draw, draw_layer};
-use crate::{
-    CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeBlock, Opening, OpeningKind, Parameter,
-    load_parameters, visit_parameters,
-};
+use crate::ode_net::Depth;
+use crate::{CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeNet, Opening, OpeningKind};
+
+/// The part of an ODENet on images that consists of consecutive layers; made by [`OdeNet2dConfig::init`].
+pub type OdeNet2d = OdeNet<ImageSpace, Opening, ConvRhs, Dense>;
 
 /// An ODENet on images: opening layer, `layers` times `u + dt F(u)` with `dt = final_time / layers`, dense closing layer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct OdeNet2dConfig {
     pub coarse: CoarseOperator,
     /// How initial parameters vary with depth.
     pub depth_init: DepthInit,
+    /// Layers at either end that stay outside the solver and run one after the other.
+    #[serde(default)]
+    pub buffer: usize,
 }
 
 impl OdeNet2dConfig {
@@ -52,6 +56,7 @@ impl OdeNet2dConfig {
             opening: OpeningKind::Conv,
             coarse: CoarseOperator::Midpoint,
             depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
+            buffer: 0,
         }
     }
 
@@ -84,18 +89,23 @@ impl OdeNet2dConfig {
         if self.opening == OpeningKind::Repeat && !self.channels.is_multiple_of(inputs) {
             return Err(NetworkError::CannotRepeat { inputs, channels: self.channels });
         }
+        self.depth().validate()?;
         self.depth_init.validate()
     }
 
-    /// The time grid.
+    fn depth(&self) -> Depth {
+        Depth { layers: self.layers, final_time: self.final_time, buffer: self.buffer }
+    }
+
+    /// The time grid of the layers that the solver counts.
     ///
     /// # Errors
     /// [`GridError::NoSteps`] for zero layers.
     pub fn grid(&self) -> Result<TimeGrid, GridError> {
-        TimeGrid::uniform(self.layers, 0.0, self.final_time)
+        self.depth().grid()
     }
 
-    /// The layers `range` with parameters from (seed, global layer) alone; with the opening layer if `range` starts
+    /// The layers `range`, as the solver counts, with parameters from (seed, global layer) alone; with the opening layer if `range` starts
     /// with layer 0 and the closing layer if it ends with the last. `run` is the longest coarse step, the default
     /// period of [`DepthInit::Piecewise`].
     ///
@@ -104,65 +114,14 @@ impl OdeNet2dConfig {
     pub fn init(&self, range: Range<usize>, run: usize, seed: u64, device: &Device) -> Result<OdeNet2d, NetworkError> {
         self.validate()?;
         let [inputs, height, width] = self.image;
-        let opening = (range.start == 0)
-            .then(|| Opening::new(self.opening, inputs, self.channels, device))
-            .transpose()?
-            .map(|opening| draw(opening, seed, Stream::Opening));
+        let space = ImageSpace::new(self.image, [self.channels, height, width]);
         let features = self.channels * height * width;
-        let closing = (range.end == self.layers)
-            .then(|| draw(Dense::new(features, self.hidden, self.classes, device), seed, Stream::Closing));
-        let layer = |n| draw_layer(ConvRhs::new(self.convs, self.channels, device), seed, n, self.depth_init, run);
-        let block = OdeBlock::new(range.start, range.clone().map(layer).collect(), self.coarse, device);
-        let state_shape = [self.channels, height, width];
-        Ok(OdeNet2d { opening, block, closing, state_shape })
-    }
-}
-
-/// The part of an ODENet on images that consists of consecutive layers; made by [`OdeNet2dConfig::init`].
-#[derive(Module, Debug)]
-pub struct OdeNet2d {
-    /// Opening layer, if the part starts with layer 0.
-    pub opening: Option<Opening>,
-    /// ODE layers.
-    pub block: OdeBlock<4, ConvRhs>,
-    /// Closing layer, if the part ends with the last layer.
-    pub closing: Option<Dense>,
-    #[module(skip)]
-    state_shape: [usize; 3],
-}
-
-/// `layers.00017`: sorts by depth, whatever the part.
-fn layer_prefix(n: usize) -> String {
-    format!("layers.{n:05}")
-}
-
-impl OdeNet2d {
-    /// Channels, height and width of a state.
-    pub fn state_shape(&self) -> [usize; 3] {
-        self.state_shape
-    }
-
-    /// Calls `f` with every parameter, named by global layer (`layers.00017.conv1.weight`).
-    pub fn visit_parameters(&self, mut f: impl FnMut(Parameter)) {
-        if let Some(opening) = &self.opening {
-            visit_parameters(opening, "open", &mut f);
-        }
-        for (n, layer) in self.block.layers() {
-            visit_parameters(layer, &layer_prefix(n), &mut f);
-        }
-        if let Some(closing) = &self.closing {
-            visit_parameters(closing, "close", &mut f);
-        }
-    }
-
-    /// Loads every parameter by global name from `source`, which returns shape and values in PyTorch's layout.
-    ///
-    /// # Errors
-    /// [`NetworkError::MissingParameter`], [`NetworkError::WrongShape`].
-    pub fn load(self, mut source: impl FnMut(&str) -> Option<(Vec<usize>, Vec<f32>)>) -> Result<Self, NetworkError> {
-        let opening = self.opening.map(|o| load_parameters(o, "open", &mut source)).transpose()?;
-        let block = self.block.try_map_layers(|n, layer| load_parameters(layer, &layer_prefix(n), &mut source))?;
-        let closing = self.closing.map(|c| load_parameters(c, "close", &mut source)).transpose()?;
-        Ok(Self { opening, block, closing, ..self })
+        OdeNet::build(
+            (space, self.depth(), self.coarse, device),
+            range,
+            || Ok(draw(Opening::new(self.opening, inputs, self.channels, device)?, seed, Stream::Opening)),
+            |n| Ok(draw_layer(ConvRhs::new(self.convs, self.channels, device), seed, n, self.depth_init, run)),
+            || Ok(draw(Dense::new(features, self.hidden, self.classes, device), seed, Stream::Closing)),
+        )
     }
 }

@@ -1,0 +1,40 @@
+//! The pointwise kernels of a transformer on slices of floats: activations, softmax, layer normalisation, dropout,
+//! sums.
+//!
+//! A tensor library runs a softmax or a layer normalisation as a chain of operations, each with a pass over memory and
+//! a tensor of its own. Here each is one call over slices that the caller owns, vectorised, with the pullback that the
+//! adjoint solve needs beside it. Matrix products are left to the tensor library; there are no tensors here.
+//!
+//! - [`Activation`]: GELU, ReLU, ELU, in place, with the derivative where it is wanted; [`erf()`] below them.
+//! - [`Attention`]: scaled, masked softmax of attention scores.
+//! - [`layer_norm()`]: with [`layer_norm_pullback`] and [`layer_norm_gradients`].
+//! - [`Dropout`]: its mask is a function of a key, the row and the column, never of the order of evaluation.
+//! - [`column_sums`], [`add_to_rows`], [`axpy`], [`mul`]: what a linear layer needs besides its product.
+//!
+//! # Layout
+//! Matrices are row-major, without gaps; further axes lie before the rows. Lengths that do not fit each other are a
+//! mistake of the calling code: debug builds panic, release builds leave elements alone or panic, and never read or
+//! write beyond a slice.
+//!
+//! # The same bits everywhere
+//! The instruction set is chosen at run time. No kernel contracts a product and a sum into one rounding, and every sum
+//! has an order that depends on its length alone, so the results have the same bits on every processor, and for every
+//! row alone as among others.
+//!
+//! The vocabulary that all crates share is in `docs/conventions.md`.
+
+mod activation;
+mod dropout;
+mod erf;
+mod exp;
+mod layer_norm;
+mod rows;
+mod softmax;
+mod vector;
+
+pub use activation::Activation;
+pub use dropout::{Dropout, key};
+pub use erf::{erf, erf_slice};
+pub use layer_norm::{layer_norm, layer_norm_gradients, layer_norm_pullback};
+pub use rows::{add_to_rows, axpy, column_sums, mul};
+pub use softmax::Attention;

@@ -1,0 +1,59 @@
+//! The linearisation of one step of ODE layers.
+
+use braidnet_grid::Step;
+use braidnet_mgrit::{Linearization, Output, PendingGradients, State, StepError};
+
+use crate::{Gradients, RhsTape};
+
+/// The linearisation of one step: those of its right-hand sides, each with its share of the step.
+pub struct OdeLinearization<T> {
+    /// Fraction of the step's `dt`, and tape.
+    parts: Vec<(f64, T)>,
+}
+
+impl<T> OdeLinearization<T> {
+    pub(crate) fn new(parts: Vec<(f64, T)>) -> Self {
+        Self { parts }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("layer {layer} has {parts} right-hand sides at once: gradients are formed on the finest level only")]
+struct NotFinest {
+    layer: usize,
+    parts: usize,
+}
+
+impl<S: State, T: RhsTape<State = S>> Linearization for OdeLinearization<T> {
+    type State = S;
+    type Gradients = Gradients;
+
+    fn pullback(&self, step: &Step, lambda: &mut S) -> Result<(), StepError> {
+        let before = lambda.clone();
+        for (fraction, tape) in &self.parts {
+            let mut delta = before.clone();
+            delta.scale(step.dt * fraction);
+            lambda.axpy(1.0, &tape.pullback(delta)?);
+        }
+        Ok(())
+    }
+
+    fn pullback_with_gradients(
+        mut self,
+        step: &Step,
+        lambda: &mut S,
+        output: Output,
+    ) -> Result<PendingGradients<Gradients>, StepError> {
+        let parts = self.parts.len();
+        let (Some((_, tape)), 1) = (self.parts.pop(), parts) else {
+            return Err(NotFinest { layer: step.layer, parts }.into());
+        };
+        let mut delta = lambda.clone();
+        delta.scale(step.dt);
+        let (term, pending) = tape.pullback_with_gradients(delta, output)?;
+        if let Some(term) = term {
+            lambda.axpy(1.0, &term);
+        }
+        Ok(pending)
+    }
+}

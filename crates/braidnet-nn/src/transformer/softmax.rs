@@ -1,0 +1,90 @@
+//! Softmax of attention scores.
+
+use std::sync::Arc;
+
+use burn::tensor::{Bool, Tensor, TensorData};
+
+use super::host::{Numbers, change, on_host};
+use super::space::SequenceBatch;
+
+/// Which keys the queries of every sequence attend to.
+#[derive(Debug, Clone)]
+pub(super) struct Attended {
+    pub(super) samples: usize,
+    pub(super) queries: usize,
+    pub(super) keys: usize,
+    /// Whether query `n` attends to the keys `0..=n` alone.
+    causal: bool,
+    /// Keys that no query attends to, `samples x keys`.
+    padding: Option<Arc<[bool]>>,
+}
+
+/// Far below any score, yet finite, so that a row of nothing else has no NaN.
+const FAR_BELOW: f64 = -1e30;
+
+impl Attended {
+    /// A sequence that attends to itself.
+    pub(super) fn own(batch: &SequenceBatch, causal: bool) -> Self {
+        Self { causal, ..Self::other(batch, batch) }
+    }
+
+    /// A sequence that attends to another.
+    pub(super) fn other(queries: &SequenceBatch, keys: &SequenceBatch) -> Self {
+        let (samples, queries, padding) = (queries.samples, queries.length, keys.padding.clone());
+        Self { samples, queries, keys: keys.length, causal: false, padding }
+    }
+
+    fn kernel(&self, heads: usize) -> braidnet_kernels::Attention<'_> {
+        let Self { samples: batch, queries, keys, causal, ref padding } = *self;
+        braidnet_kernels::Attention { batch, heads, queries, keys, causal, masked: padding.as_deref() }
+    }
+
+    /// Shape `[samples, 1, queries or 1, keys]`, true where the key does not count; `None` where all count.
+    fn mask(&self, like: &Tensor<4>) -> Option<Tensor<4, Bool>> {
+        let Self { samples, queries, keys, causal, ref padding } = *self;
+        let device = like.device();
+        let padding = padding.as_ref().map(|padding| {
+            Tensor::<4, Bool>::from_data(TensorData::new(padding.to_vec(), [samples, 1, 1, keys]), &device)
+        });
+        let ahead = causal.then(|| {
+            let ahead: Vec<bool> = (0..queries).flat_map(|q| (0..keys).map(move |key| key > q)).collect();
+            Tensor::<4, Bool>::from_data(TensorData::new(ahead, [1, 1, queries, keys]), &device)
+        });
+        let size = [samples, 1, queries, keys];
+        match (padding, ahead) {
+            (Some(padding), Some(ahead)) => Some(padding.expand(size).bool_or(ahead.expand(size))),
+            (padding, ahead) => padding.or(ahead),
+        }
+    }
+
+    /// `softmax(scale scores)` over the keys that count, shape `[samples, heads, queries, keys]`. A row without such a
+    /// key is zero.
+    pub(super) fn softmax(&self, scores: Tensor<4>, scale: f64) -> Tensor<4> {
+        let dims = scores.dims();
+        if on_host(&scores) {
+            return change(scores, |scores| self.kernel(dims[1]).softmax(scores, scale as f32));
+        }
+        let mask = self.mask(&scores).map(|mask| mask.expand(dims));
+        let mut scores = scores * scale;
+        if let Some(mask) = &mask {
+            scores = scores.mask_fill(mask.clone(), FAR_BELOW);
+        }
+        let mut p = (scores.clone() - scores.max_dim(3)).exp();
+        if let Some(mask) = mask {
+            p = p.mask_fill(mask, 0.0);
+        }
+        let sum = p.clone().sum_dim(3);
+        let is_empty = sum.clone().equal_elem(0.0);
+        p / sum.mask_fill(is_empty, 1.0)
+    }
+
+    /// The derivative by the scores: `scale p (delta - sum(p delta))` in every row.
+    pub(super) fn pull_back(&self, p: &Tensor<4>, delta: Tensor<4>, scale: f64) -> Tensor<4> {
+        if on_host(&delta) {
+            let (heads, p) = (p.dims()[1], Numbers::of(p.clone()));
+            return change(delta, |delta| self.kernel(heads).softmax_pullback(p.as_slice(), delta, scale as f32));
+        }
+        let mean = (p.clone() * delta.clone()).sum_dim(3);
+        p.clone() * (delta - mean) * scale
+    }
+}

@@ -1,0 +1,132 @@
+//! The controller in the training loop: probing steps, what they measure, and changes of the schedule.
+
+use braidnet_comm::Communicator;
+use braidnet_mgrit::SolveReport;
+use braidnet_monitor::metrics::{self, Record};
+use braidnet_nn::Network;
+
+use super::Trainer;
+use super::fit::Fit;
+use crate::control::{Measured, is_round_off};
+use crate::data::{LoadedStep, Micro};
+use crate::{StepReport, TrainError};
+
+impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
+    /// Whether the step to come tells how the schedule in use converges: it does one more iteration, with norms. Its
+    /// gradients are those of training, a little better than others.
+    pub(super) fn begin_probing(&mut self, step: u64) -> Result<bool, TrainError> {
+        let probes = self.controller.due(step);
+        if probes && self.controller.probe_rung() == self.controller.rung() {
+            self.model.set_solves(self.controller.schedule(), super::probe::two_norms)?;
+        }
+        Ok(probes)
+    }
+
+    /// What the step that probed found, the same on every rank; before the solvers are used again.
+    ///
+    /// # Communication
+    /// Collective: one all-reduce on the layer axis, one all-gather on the data axis; a separate solve where the
+    /// controller looks at another schedule, and a sequential step where the gradient error is wanted.
+    pub(super) fn measure(
+        &mut self,
+        loaded: &LoadedStep<N::Input, T>,
+        report: &StepReport,
+    ) -> Result<Measured, TrainError> {
+        let looks_below = self.controller.probe_rung() != self.controller.rung();
+        let schedule = self.controller.probe_schedule().clone();
+        let mut measured = Measured::default();
+        let micro: Option<&Micro<N::Input, T>> = loaded.micro.first();
+        match micro {
+            Some(micro) if looks_below => {
+                self.model.set_solves(&schedule, super::probe::two_norms)?;
+                let [forward, backward] = self.model.solve_once(micro, &self.task)?;
+                measured = self.judge_solves(Some(&forward), Some(&backward))?;
+            }
+            Some(_) => measured = self.judge_solves(report.forward.as_ref(), report.backward.as_ref())?,
+            None => {}
+        }
+        self.model.set_solves(&schedule, |options| options)?;
+        if let Some(micro) = micro.filter(|_| self.controller.config().gradient_error) {
+            let error = self.model.error_of(micro, &self.task)?;
+            (measured.gradient_error, measured.cosine) = (Some(error.relative), Some(error.cosine));
+        }
+        self.model.set_solves(self.controller.schedule(), |options| options)?;
+        agree(&measured, self.mesh.data())
+    }
+
+    /// Lets the controller decide, and does what it says.
+    pub(super) fn decide(&mut self, fit: &mut Fit<'_, N::Input, T>, measured: &Measured) -> Result<(), TrainError> {
+        let step = fit.progress.step;
+        let decision = self.controller.observe(step, measured);
+        let line = self.controller.line(&decision);
+        if decision.is_change() {
+            self.model.set_solves(self.controller.schedule(), |options| options)?;
+            fit.display.say(&format!("step {step}: {line}"));
+        }
+        fit.sums.rho = [measured.rho_forward, measured.rho_backward];
+        fit.records.write(&Record::Probe(metrics::Probe {
+            step,
+            gradient_error: measured.gradient_error,
+            gradient_cosine: measured.cosine,
+            rho_forward: measured.rho_forward,
+            rho_backward: measured.rho_backward,
+            rung: Some(decision.to as u64),
+        }))?;
+        fit.records.event(step, "control", line)
+    }
+
+    /// Convergence factors, and whether they are round-off.
+    fn judge_solves(
+        &self,
+        forward: Option<&SolveReport>,
+        backward: Option<&SolveReport>,
+    ) -> Result<Measured, TrainError> {
+        let (norms, n_elements) = self.model.state_norms()?;
+        let eps = f64::from(f32::EPSILON);
+        let at_floor = |report: Option<&SolveReport>, norm| {
+            report.and_then(SolveReport::residual).is_some_and(|r| is_round_off(r, norm, n_elements, eps))
+        };
+        Ok(Measured {
+            rho_forward: forward.and_then(SolveReport::rho),
+            rho_backward: backward.and_then(SolveReport::rho),
+            at_floor_forward: at_floor(forward, norms[0]),
+            at_floor_backward: at_floor(backward, norms[1]),
+            ..Measured::default()
+        })
+    }
+}
+
+/// The worst of what the data ranks measured: the largest, with what is not finite above all, and round-off only where
+/// nobody has more.
+///
+/// # Communication
+/// Collective: one all-gather.
+fn agree(own: &Measured, data: &Communicator) -> Result<Measured, TrainError> {
+    if data.size() == 1 {
+        return Ok(*own);
+    }
+    let pack = |value: Option<f64>, at_floor: bool| {
+        [f64::from(u8::from(value.is_some())), value.unwrap_or(0.0), f64::from(u8::from(at_floor))]
+    };
+    let packed = [
+        pack(own.rho_forward, own.at_floor_forward),
+        pack(own.rho_backward, own.at_floor_backward),
+        pack(own.gradient_error, false),
+        pack(own.cosine.map(|cosine| -cosine), false),
+    ];
+    let all: Vec<Vec<f64>> = data.all_gather(packed.concat(), &())?;
+    let worst = |n: usize| {
+        let mut worst: (Option<f64>, bool) = (None, false);
+        for said in &all {
+            let [present, value, at_floor] = said[3 * n..3 * n + 3] else { continue };
+            let (at_floor, above) = (at_floor == 1.0 && value.is_finite(), worst.0.is_none_or(|w| !(value <= w)));
+            if present == 1.0 && (above || worst.1) && !(at_floor && worst.0.is_some()) {
+                worst = (Some(value), at_floor);
+            }
+        }
+        worst
+    };
+    let [(rho_forward, at_floor_forward), (rho_backward, at_floor_backward)] = [worst(0), worst(1)];
+    let cosine = worst(3).0.map(|negative| -negative);
+    Ok(Measured { rho_forward, rho_backward, at_floor_forward, at_floor_backward, gradient_error: worst(2).0, cosine })
+}

@@ -1,0 +1,184 @@
+//! The networks that files describe.
+
+use anyhow::{Context, bail, ensure};
+use braidnet::nn::transformer::{Activation, EncoderDecoderConfig, Positions, SourceTarget, TransformerConfig};
+use braidnet::prelude::*;
+use braidnet::train::masked_cross_entropy;
+
+use crate::file::File;
+
+/// A network that a file describes.
+pub enum Family {
+    OdeNet2d(OdeNet2dConfig),
+    Transformer(TransformerConfig),
+    EncoderDecoder(EncoderDecoderConfig),
+}
+
+/// A batch of a file.
+pub struct Batch<I> {
+    pub size: usize,
+    pub input: I,
+    pub target: Tensor<1, Int>,
+}
+
+/// The epsilon of every layer norm.
+const LAYER_NORM_EPS: f64 = 1e-5;
+
+impl Family {
+    /// The names of the families that can be built.
+    pub const BUILT: [&str; 4] = ["odenet2d", "encoder", "decoder_only", "encoder_decoder"];
+
+    /// The network that a file's metadata describes.
+    pub fn of(file: &File) -> anyhow::Result<Self> {
+        let family = match file.case.family.as_str() {
+            "odenet2d" => Self::OdeNet2d(odenet2d(file)?),
+            "encoder" => Self::Transformer(transformer(file, false)?),
+            "decoder_only" => Self::Transformer(transformer(file, true)?),
+            "encoder_decoder" => Self::EncoderDecoder(encoder_decoder(file)?),
+            other => bail!("{}: the family {other:?} is not built yet ({} are)", file.name, Self::BUILT.join(", ")),
+        };
+        let valid = match &family {
+            Self::OdeNet2d(config) => config.validate(),
+            Self::Transformer(config) => config.validate(),
+            Self::EncoderDecoder(config) => config.validate(),
+        };
+        valid.with_context(|| file.name.clone())?;
+        Ok(family)
+    }
+}
+
+/// Mean cross entropy over all rows whose target is not `pad`.
+pub fn loss(pad: Option<u32>) -> impl Fn(Tensor<2>, Tensor<1, Int>) -> Tensor<1> {
+    move |logits, target| match pad {
+        Some(pad) => masked_cross_entropy(logits, target, i64::from(pad)),
+        None => cross_entropy(logits, target),
+    }
+}
+
+fn odenet2d(file: &File) -> anyhow::Result<OdeNet2dConfig> {
+    let case = &file.case;
+    let opening = match file.said("open", &case.open)? {
+        open if open.contains("repeat") => OpeningKind::Repeat,
+        open if open.contains("conv") => OpeningKind::Conv,
+        open => bail!("{}: the opening layer {open:?} is not known: a convolution and repetition are", file.name),
+    };
+    Ok(OdeNet2dConfig {
+        image: file.said("image", &case.image)?,
+        classes: file.said("classes", &case.classes)?,
+        hidden: file.said("hidden", &case.hidden)?,
+        final_time: file.said("final_time", &case.final_time)?,
+        convs: if file.said("rhs", &case.rhs)?.contains("conv2") { 2 } else { 1 },
+        opening,
+        depth_init: DepthInit::Independent,
+        ..OdeNet2dConfig::new(file.said("layers", &case.layers)?, file.said("channels", &case.channels)?)
+    })
+}
+
+/// The activation of the MLP.
+fn activation(file: &File) -> anyhow::Result<Activation> {
+    let rhs = file.said("rhs", &file.case.rhs)?.to_lowercase();
+    Ok(match () {
+        () if rhs.contains("gelu") && rhs.contains("tanh") => Activation::GeluTanh,
+        () if rhs.contains("gelu") => Activation::Gelu,
+        () if rhs.contains("relu") => Activation::Relu,
+        () if rhs.contains("elu") => Activation::Elu,
+        () => bail!("{}: no activation is found in rhs {rhs:?}: GELU, ReLU and ELU are known", file.name),
+    })
+}
+
+fn positions(file: &File) -> anyhow::Result<Positions> {
+    match file.said("open", &file.case.open)? {
+        open if open.contains("sinusoidal") => Ok(Positions::Sinusoidal),
+        open if open.contains("learned") => Ok(Positions::Learned),
+        open => bail!("{}: the opening layer {open:?} has no known positions: sinusoidal or learned", file.name),
+    }
+}
+
+fn check_epsilon(file: &File) -> anyhow::Result<()> {
+    let eps = file.case.layer_norm_eps.unwrap_or(LAYER_NORM_EPS);
+    ensure!(eps == LAYER_NORM_EPS, "{}: layer norms with epsilon {eps}; only {LAYER_NORM_EPS} is known", file.name);
+    Ok(())
+}
+
+/// Rows and columns of a batch of sequences.
+fn shape(file: &File, key: &str) -> anyhow::Result<[usize; 2]> {
+    match file.tensor(key, None)?.shape[..] {
+        [batch, length] => Ok([batch, length]),
+        ref other => bail!("{}: {key} has shape {other:?}, expected [batch, length]", file.name),
+    }
+}
+
+fn transformer(file: &File, is_decoder: bool) -> anyhow::Result<TransformerConfig> {
+    check_epsilon(file)?;
+    let case = &file.case;
+    let says_causal = case.mask.as_deref().is_some_and(|mask| mask.contains("causal"));
+    let sizes = (file.said("layers", &case.layers)?, file.said("d_model", &case.d_model)?);
+    let (vocabulary, classes) = (file.said("vocab", &case.vocab)?, file.said("classes", &case.classes)?);
+    Ok(TransformerConfig {
+        heads: file.said("heads", &case.heads)?,
+        d_ff: file.said("d_ff", &case.d_ff)?,
+        max_length: shape(file, "input.x")?[1],
+        final_time: file.said("final_time", &case.final_time)?,
+        causal: is_decoder || says_causal,
+        activation: activation(file)?,
+        positions: positions(file)?,
+        pad: case.pad,
+        tied: !file.has("param.head.weight"),
+        ..TransformerConfig::encoder(sizes.0, sizes.1, vocabulary, classes)
+    })
+}
+
+fn encoder_decoder(file: &File) -> anyhow::Result<EncoderDecoderConfig> {
+    check_epsilon(file)?;
+    let case = &file.case;
+    let layers =
+        [file.said("encoder_layers", &case.encoder_layers)?, file.said("decoder_layers", &case.decoder_layers)?];
+    let vocabulary = file.said("vocab", &case.vocab)?;
+    Ok(EncoderDecoderConfig {
+        layers,
+        heads: file.said("heads", &case.heads)?,
+        d_ff: file.said("d_ff", &case.d_ff)?,
+        max_lengths: [shape(file, "input.source")?[1], shape(file, "input.shifted_target")?[1]],
+        final_time: file.said("final_time", &case.final_time)?,
+        activation: activation(file)?,
+        positions: positions(file)?,
+        pad: case.pad,
+        tied: !file.has("param.head.weight"),
+        ..EncoderDecoderConfig::new(layers[0], file.said("d_model", &case.d_model)?, [vocabulary; 2])
+    })
+}
+
+fn ids<const D: usize>(ids: Vec<i64>, shape: [usize; D]) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(ids, shape), &Device::flex())
+}
+
+/// The images of a file, and their classes.
+pub fn images(file: &File, config: &OdeNet2dConfig) -> anyhow::Result<Batch<Tensor<4>>> {
+    let [size, ..] = file.tensor("input.x", None)?.shape[..] else { bail!("{}: input.x has no batch", file.name) };
+    let [c, h, w] = config.image;
+    let x = file.tensor("input.x", Some(&[size, c, h, w]))?;
+    let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
+    let input = Tensor::from_data(TensorData::new(pixels, [size, c, h, w]), &Device::flex());
+    Ok(Batch { size, input, target: ids(file.ids("input.target", &[size], config.classes)?, [size]) })
+}
+
+/// The sequences of a file, and the classes of all positions.
+pub fn sequences(file: &File, config: &TransformerConfig) -> anyhow::Result<Batch<Tensor<2, Int>>> {
+    let [size, length] = shape(file, "input.x")?;
+    let input = ids(file.ids("input.x", &[size, length], config.vocabulary)?, [size, length]);
+    let target = file.ids("input.target", &[size, length], config.classes)?;
+    Ok(Batch { size, input, target: ids(target, [size * length]) })
+}
+
+/// The sources and shifted targets of a file, and the targets.
+pub fn pairs(file: &File, config: &EncoderDecoderConfig) -> anyhow::Result<Batch<SourceTarget>> {
+    let [size, source] = shape(file, "input.source")?;
+    let [_, length] = shape(file, "input.shifted_target")?;
+    let [sources, targets] = config.vocabularies;
+    let input = SourceTarget {
+        source: ids(file.ids("input.source", &[size, source], sources)?, [size, source]),
+        target: ids(file.ids("input.shifted_target", &[size, length], targets)?, [size, length]),
+    };
+    let target = file.ids("input.target", &[size, length], targets)?;
+    Ok(Batch { size, input, target: ids(target, [size * length]) })
+}
