@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use benches::{BATCH, batch, model, time_steps};
+use benches::{BATCH, Batch, batch, deciles, errors, model, time_steps};
 use braidnet::comm::{mpi_world_size, under_mpi};
 use braidnet::prelude::*;
 
@@ -51,12 +51,14 @@ fn compare(
         variant(format!("layer-parallel, {ranks} {kind}"), parallel, ranks),
         variant(format!("mixed, {ranks} {kind}"), mixed, ranks),
     ];
+    let (input, target) = batch(&Device::flex());
+    let images = Batch { size: BATCH, input, target };
     for _ in 0..rounds {
         for variant in &mut variants {
             if let Some(comm) = world.first_ranks(variant.ranks)? {
                 let mut model = model(layers, channels, &variant.schedule, &comm)?;
-                variant.times.extend(time_steps(&mut model, &comm, steps)?);
-                variant.error = variant.error.or(Some(gradient_error(&mut model)?));
+                variant.times.extend(time_steps(&mut model, &images, &comm, steps)?);
+                variant.error = variant.error.or(Some(errors(&mut model, &images)?[0]));
             }
             world.barrier()?;
         }
@@ -68,27 +70,13 @@ fn compare(
     Ok(())
 }
 
-fn gradient_error(model: &mut LayerParallel<OdeNet2d>) -> Result<f64, TrainError> {
-    let (input, target) = batch(&Device::flex());
-    let again = target.clone();
-    let loss = model.forward(BATCH, Some(&input))?.loss(|logits| cross_entropy(logits, again))?;
-    let gradients = loss.backward()?.gradients;
-    let error = model.gradient_error(BATCH, Some(&input), |logits| cross_entropy(logits, target), &gradients)?;
-    Ok(error.relative)
-}
-
 fn print(variants: &mut [Variant]) {
     let mut first = None;
     for Variant { name, times, error, .. } in variants {
-        times.sort();
-        let at =
-            |part: f64| times.get((part * times.len() as f64) as usize).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3);
-        let median = at(0.5);
+        let [low, median, high] = deciles(times);
         let base = *first.get_or_insert(median);
         println!(
-            "  {name:<34} {median:8.1} ms ({:.1}-{:.1})  {:.2} x  gradient error {:.2} %",
-            at(0.1),
-            at(0.9),
+            "  {name:<34} {median:8.1} ms ({low:.1}-{high:.1})  {:.2} x  gradient error {:.2} %",
             base / median,
             100.0 * error.unwrap_or(f64::NAN),
         );

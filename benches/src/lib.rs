@@ -10,6 +10,16 @@ use braidnet::prelude::*;
 /// Samples of every batch.
 pub const BATCH: usize = 50;
 
+/// Inputs of a batch and the classes of its rows.
+pub struct Batch<I> {
+    /// Samples.
+    pub size: usize,
+    /// Inputs.
+    pub input: I,
+    /// Classes.
+    pub target: Tensor<1, Int>,
+}
+
 /// A batch of noise and its targets.
 pub fn batch(device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
     let pixels: Vec<f32> = (0..BATCH * 784).map(|i| (i as f32 * 0.37).sin()).collect();
@@ -39,19 +49,19 @@ pub fn model(
 ///
 /// # Errors
 /// A failed step.
-pub fn time_steps(
-    model: &mut LayerParallel<OdeNet2d>,
+pub fn time_steps<N: Network>(
+    model: &mut LayerParallel<N>,
+    batch: &Batch<N::Input>,
     comm: &Communicator,
     n: usize,
 ) -> Result<Vec<Duration>, TrainError> {
-    let (input, target) = batch(&Device::flex());
     let mut optimizer = Optimizer::new(OptimizerConfig::Sgd { momentum: 0.9 }, 1e-4)?;
     let mut times = Vec::with_capacity(n);
     for step in 0..n + 2 {
         comm.barrier()?;
         let start = Instant::now();
-        let target = target.clone();
-        let loss = model.forward(BATCH, Some(&input))?.loss(|logits| cross_entropy(logits, target))?;
+        let target = batch.target.clone();
+        let loss = model.forward(batch.size, Some(&batch.input))?.loss(|logits| cross_entropy(logits, target))?;
         let gradients = loss.backward()?.gradients;
         optimizer.step(model, gradients);
         comm.barrier()?;
@@ -60,4 +70,21 @@ pub fn time_steps(
         }
     }
     Ok(times)
+}
+
+/// How far a schedule is from exact, for one batch: its gradients of all ODE layers, and its last state's output.
+///
+/// # Errors
+/// A failed solve.
+pub fn errors<N: Network>(model: &mut LayerParallel<N>, batch: &Batch<N::Input>) -> Result<[f64; 2], TrainError> {
+    let loss = |logits| cross_entropy(logits, batch.target.clone());
+    let gradients = model.forward(batch.size, Some(&batch.input))?.loss(loss)?.backward()?.gradients;
+    let error = model.gradient_error(batch.size, Some(&batch.input), loss, &gradients)?;
+    Ok([error.relative, model.state_error(batch.size, Some(&batch.input))?])
+}
+
+/// First decile, median and last decile of `times` in milliseconds.
+pub fn deciles(times: &mut [Duration]) -> [f64; 3] {
+    times.sort();
+    [1, 5, 9].map(|tenths| times.get(tenths * times.len() / 10).map_or(f64::NAN, |t| t.as_secs_f64() * 1e3))
 }

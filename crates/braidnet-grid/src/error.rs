@@ -56,6 +56,12 @@ pub enum GridError {
         /// Its cost.
         cost: f64,
     },
+    /// Borders of blocks that do not ascend from 0.
+    #[error("blocks with the borders {borders:?}: borders must ascend from 0 to the number of layers")]
+    BadBorders {
+        /// The borders.
+        borders: Vec<usize>,
+    },
     /// A partition made for another grid.
     #[error("the partition covers {partition} layers, the grid has {grid}: build both for the same network")]
     WrongPartition {

@@ -22,6 +22,16 @@ impl Partition {
         Ok(Self { borders: (0..=n_ranks).map(|r| r * each + r.min(more)).collect() })
     }
 
+    /// Blocks between given borders, which ascend from 0 to the number of layers.
+    ///
+    /// # Errors
+    /// [`GridError::BadBorders`] where they do not.
+    pub fn from_borders(borders: impl IntoIterator<Item = usize>) -> Result<Self, GridError> {
+        let borders: Vec<usize> = borders.into_iter().collect();
+        let ascend = borders.len() > 1 && borders[0] == 0 && borders.windows(2).all(|pair| pair[0] < pair[1]);
+        if ascend { Ok(Self { borders }) } else { Err(GridError::BadBorders { borders }) }
+    }
+
     /// Blocks whose largest total cost is as small as contiguous blocks allow.
     ///
     /// # Errors
@@ -114,6 +124,14 @@ mod tests {
     fn costs_move_the_border() {
         let p = Partition::by_cost(&[8.0, 1.0, 1.0, 1.0, 1.0, 4.0], 2).unwrap();
         assert_eq!((p.layers(0), p.layers(1)), (0..1, 1..6));
+    }
+
+    #[test]
+    fn borders_must_ascend() {
+        assert_eq!(Partition::from_borders([0, 3, 4]).unwrap().layers(0), 0..3);
+        for bad in [vec![], vec![0], vec![1, 2], vec![0, 2, 2]] {
+            assert_eq!(Partition::from_borders(bad.clone()), Err(GridError::BadBorders { borders: bad }));
+        }
     }
 
     #[test]

@@ -69,12 +69,18 @@ impl<'a, D: Differentiable> Tapes<'a, D> {
     pub fn pin(&mut self, layer: usize) -> Result<(), StepError> {
         let at = layer - self.layers.start;
         self.pinned[at] = true;
-        if self.slots[at].is_none()
-            && let Some(state) = self.forward.state(layer)
-        {
-            let step = self.forward.level(0).step(layer);
-            self.slots[at] = Some(self.network.linearize(&step, &mut state.clone(), Output::Discarded)?);
+        if self.slots[at].is_some() {
+            return Ok(());
         }
+        let first = self.layers.start;
+        let start = (first..=layer).rev().find(|point| self.forward.keeps(*point)).unwrap_or(first);
+        let Some(mut state) = self.forward.state(start).cloned() else { return Ok(()) };
+        for n in start..layer {
+            let step = self.forward.level(0).step(n);
+            self.network.step(std::slice::from_ref(&step), std::slice::from_mut(&mut state))?;
+        }
+        let step = self.forward.level(0).step(layer);
+        self.slots[at] = Some(self.network.linearize(&step, &mut state, Output::Discarded)?);
         Ok(())
     }
 

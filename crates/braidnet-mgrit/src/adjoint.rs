@@ -1,7 +1,7 @@
 //! The adjoint: `lambda_n = (dPhi_n/du)^T lambda_(n+1)`, solved by MGRIT on the reversed grid.
 //!
 //! Three things keep its critical path short:
-//! 1. Where a coarse step shares the linearisation of its first layer ([`Differentiable::shares_linearization`]),
+//! 1. Where a coarse step shares the linearisation of one of its layers ([`Differentiable::shared_linearization`]),
 //!    one linearisation per layer serves all levels.
 //! 2. All layers, those at C-points too, are linearised in the last sweep of the forward solve, in parallel: the
 //!    sequential coarse solve of the adjoint costs pullbacks only, and those form no parameter gradients.
@@ -95,7 +95,7 @@ pub type GradientsOf<D> = Vec<LayerGradients<<<D as Differentiable>::Linearizati
 ///
 /// # Cost
 /// Pullbacks in place of evaluations; one pullback with gradients per layer in the last sweep; one
-/// linearisation per coarse step that does not share that of its first layer. Where few states are kept
+/// linearisation per coarse step that does not share that of a layer. Where few states are kept
 /// ([`Mgrit::keep_only`]) also one linearisation of every layer per sweep; those are not counted as evaluations.
 pub fn solve_adjoint<D: Differentiable>(
     adjoint: &mut Mgrit<D::State>,
@@ -142,7 +142,7 @@ pub fn solve_adjoint_into<D: Differentiable>(
     adjoint.solve_with(&pullback, lambda_end, guess, &mut visitor)
 }
 
-/// Linearisations of the coarse steps of this rank that do not share their first layer's, by level and layer; those of
+/// Linearisations of the coarse steps of this rank that do not share a layer's, by level and layer; those of
 /// the others are pinned.
 fn linearize_coarse_steps<D: Differentiable>(
     adjoint: &Mgrit<D::State>,
@@ -156,8 +156,8 @@ fn linearize_coarse_steps<D: Differentiable>(
             let step = level.step(j);
             let failed =
                 |source| MgritError::Step { level: step.level, layer: step.layer, rank: adjoint.comm.rank(), source };
-            if network.shares_linearization(&step) {
-                tapes.pin(step.layer).map_err(failed)?;
+            if let Some(layer) = network.shared_linearization(&step) {
+                tapes.pin(layer).map_err(failed)?;
                 continue;
             }
             // The owner of the step's first layer holds the state before it.
@@ -219,7 +219,11 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
         for (step, lambda) in steps.iter().zip(states) {
             match self.coarse.get(&(step.level, step.layer)) {
                 Some(linearization) => linearization.pullback(step, lambda)?,
-                None => tapes.of(step.layer)?.pullback(step, lambda)?,
+                None if step.level == 0 => tapes.of(step.layer)?.pullback(step, lambda)?,
+                None => {
+                    let layer = self.network.shared_linearization(step).unwrap_or(step.layer);
+                    tapes.of(layer)?.pullback(step, lambda)?;
+                }
             }
         }
         Ok(())

@@ -88,12 +88,12 @@ pub trait Differentiable: Propagator {
     fn linearize(&self, step: &Step, state: &mut Self::State, output: Output)
     -> Result<Self::Linearization, StepError>;
 
-    /// Whether the fine linearisation of layer `step.layer` also gives the pullback of this coarse step, so
-    /// that no second one is needed. True for an explicit Euler step with the parameters of its first layer:
-    /// `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state.
-    fn shares_linearization(&self, step: &Step) -> bool {
+    /// The layer whose fine linearisation also gives the pullback of this coarse step, so that no second one is needed:
+    /// one of the layers that the step stands for, on the same rank as its first. `step.layer` for an explicit Euler
+    /// step with the parameters of its first layer: `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state.
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
         let _ = step;
-        false
+        None
     }
 }
 
@@ -118,7 +118,7 @@ pub trait Linearization: Send + Sized {
     type Gradients: Send;
 
     /// `lambda <- (dPhi/du)^T lambda`; callable any number of times. `step` is the step linearised, or a
-    /// coarse one that shares this linearisation ([`Differentiable::shares_linearization`]).
+    /// coarse one that shares this linearisation ([`Differentiable::shared_linearization`]).
     ///
     /// # Errors
     /// Whatever keeps it from being formed; the solver adds level, layer and rank.

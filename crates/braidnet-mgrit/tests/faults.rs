@@ -88,8 +88,8 @@ impl Differentiable for Faulty {
         Ok(FaultyLayer(self.clone(), step.clone()))
     }
 
-    fn shares_linearization(&self, _: &Step) -> bool {
-        true
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
+        Some(step.layer)
     }
 }
 

@@ -77,8 +77,8 @@ impl<R: Module + ModuleDisplay> OdeBlock<R> {
     /// Why not, and what to change.
     pub fn supports(&self, step: &Step) -> Result<(), StepError> {
         match self.coarse {
-            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => self.layer(step).map(|_| ()),
-            CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => self.layer(step.layer).map(|_| ()),
+            CoarseOperator::Centred | CoarseOperator::Mean | CoarseOperator::Sum => Ok(self.run(step).map(|_| ())?),
         }
     }
 
@@ -95,18 +95,19 @@ impl<R: Module + ModuleDisplay> OdeBlock<R> {
         layers.ok_or(NetworkError::RunIsSplit { operator, run })
     }
 
-    fn layer(&self, step: &Step) -> Result<&R, StepError> {
-        self.place(step.layer).and_then(|n| self.layers.get(n)).ok_or_else(|| {
-            format!("layer {} is not among the layers {:?} of this block", step.layer + self.before, self.range())
-                .into()
+    /// A layer as the solver counts.
+    fn layer(&self, layer: usize) -> Result<&R, StepError> {
+        self.place(layer).and_then(|n| self.layers.get(n)).ok_or_else(|| {
+            format!("layer {} is not among the layers {:?} of this block", layer + self.before, self.range()).into()
         })
     }
 
     /// The single module whose `F` the step applies, `None` for a sum.
     fn operator(&self, step: &Step) -> Result<Option<Cow<'_, R>>, StepError> {
         Ok(match self.coarse {
-            _ if step.fine.len() == 1 => Some(Cow::Borrowed(self.layer(step)?)),
-            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => Some(Cow::Borrowed(self.layer(step)?)),
+            _ if step.fine.len() == 1 => Some(Cow::Borrowed(self.layer(step.layer)?)),
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint => Some(Cow::Borrowed(self.layer(step.layer)?)),
+            CoarseOperator::Centred => Some(Cow::Borrowed(self.layer(middle(step))?)),
             CoarseOperator::Mean => mean_module(self.run(step)?).map(Cow::Owned),
             CoarseOperator::Sum => None,
         })
@@ -126,6 +127,11 @@ pub struct BlockOn<'a, R: RightHandSide> {
     batch: &'a BatchOf<R>,
 }
 
+/// The layer in the middle of those that a step stands for; a fine step's own.
+fn middle(step: &Step) -> usize {
+    step.fine.start + step.fine.len() / 2
+}
+
 /// `dt` of each layer of a coarse step. Layers of one block have equal steps.
 fn dt_of_layer(step: &Step) -> f64 {
     step.dt / step.fine.len() as f64
@@ -138,17 +144,25 @@ impl<R: RightHandSide> BlockOn<'_, R> {
     }
 
     /// Where a step evaluates its right-hand side: at the state before it, or, for a coarse midpoint step, halfway along
-    /// the states from which its fine steps start.
-    fn stage(&self, step: &Step, rhs: &R, u: StateOf<R>) -> StateOf<R> {
-        let m = step.fine.len();
-        if m == 1 || self.block.coarse != CoarseOperator::Midpoint {
-            return u;
+    /// the states from which its fine steps start, as the first layer predicts it.
+    fn stage(&self, step: &Step, u: StateOf<R>) -> Result<StateOf<R>, StepError> {
+        if !self.has_stage(step) {
+            return Ok(u);
         }
         let to_the_middle = 0.5 * (step.dt - dt_of_layer(step));
-        let slope = rhs.evaluate(u.clone(), self.at(step.layer, to_the_middle));
+        let slope = self.block.layer(step.layer)?.evaluate(u.clone(), self.at(step.layer, to_the_middle));
         let mut stage = u;
         stage.axpy(to_the_middle, &slope);
-        stage
+        Ok(stage)
+    }
+
+    fn has_stage(&self, step: &Step) -> bool {
+        step.fine.len() > 1 && matches!(self.block.coarse, CoarseOperator::Midpoint | CoarseOperator::Centred)
+    }
+
+    /// The layer whose right-hand side a step applies.
+    fn layer_of(&self, step: &Step) -> usize {
+        if self.block.coarse == CoarseOperator::Centred { middle(step) } else { step.layer }
     }
 
     /// `u += sum_j dt_j F_j` over the layers of a coarse step.
@@ -174,7 +188,7 @@ impl<R: RightHandSide> Propagator for BlockOn<'_, R> {
             let before = u.clone();
             match self.block.operator(step)? {
                 Some(rhs) => {
-                    let f = rhs.evaluate(self.stage(step, &*rhs, before), self.at(step.layer, step.dt));
+                    let f = rhs.evaluate(self.stage(step, before)?, self.at(self.layer_of(step), step.dt));
                     u.axpy(step.dt, &f);
                 }
                 None => self.add_run(step, u, |rhs, at| rhs.evaluate(before.clone(), at))?,
@@ -200,12 +214,12 @@ impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
         let mut parts = Vec::with_capacity(1);
         match self.block.operator(step)? {
             Some(rhs) => {
-                let at = self.at(step.layer, step.dt);
+                let at = self.at(self.layer_of(step), step.dt);
                 let (mut f, tape) = rhs.linearize(before.clone(), at, output);
                 parts.push((1.0, tape));
                 if output == Output::Used {
-                    if self.block.coarse == CoarseOperator::Midpoint && step.fine.len() > 1 {
-                        f = rhs.evaluate(self.stage(step, &*rhs, before), at);
+                    if self.has_stage(step) {
+                        f = rhs.evaluate(self.stage(step, before)?, at);
                     }
                     state.axpy(step.dt, &f);
                 }
@@ -219,13 +233,17 @@ impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
                 })?;
             }
         }
-        Ok(OdeLinearization::new(parts))
+        Ok(OdeLinearization::new(parts, self.block.coarse == CoarseOperator::Centred))
     }
 
     /// With the parameters of the first layer (a midpoint step is pulled back like the Euler step beside it)
-    /// `J_c^T lambda = lambda + dt_c J_F^T lambda` needs nothing but the fine linearisation of that layer.
-    fn shares_linearization(&self, step: &Step) -> bool {
-        let borrows = matches!(self.block.coarse, CoarseOperator::FirstLayer | CoarseOperator::Midpoint);
-        step.kind == StepKind::Ode && (borrows || step.fine.len() == 1)
+    /// `J_c^T lambda = lambda + dt_c J_F^T lambda` needs nothing but the fine linearisation of that layer; a centred
+    /// one nothing but that of the middle layer.
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
+        let borrows = matches!(
+            self.block.coarse,
+            CoarseOperator::FirstLayer | CoarseOperator::Midpoint | CoarseOperator::Centred
+        );
+        (step.kind == StepKind::Ode && (borrows || step.fine.len() == 1)).then(|| self.layer_of(step))
     }
 }

@@ -16,11 +16,23 @@ pub enum CoarseOperator {
     /// The adjoint keeps the coarse step of [`CoarseOperator::FirstLayer`], so the fine linearisation serves all levels.
     #[default]
     Midpoint,
+    /// `u + dt F(u + (1 - 1/m) dt/2 F(u; theta_first); theta_middle)` with the parameters of the run's first and middle layer: equal to
+    /// the run's Euler steps to second order also where parameters change smoothly. Two evaluations. The adjoint's coarse step
+    /// is the midpoint step with the fine linearisation of the middle layer: two pullbacks, none of them new. First and
+    /// middle layer must be on one rank.
+    Centred,
     /// `u + dt F(u; mean theta)` with the mean of the run's parameters: one evaluation.
     Mean,
     /// `u + sum_j dt_j F(u; theta_j)` at the frozen state: as many evaluations as the run has layers, but
     /// independent of each other.
     Sum,
+}
+
+impl CoarseOperator {
+    /// Whether a coarse step needs other layers of its run than the first, which must then be on one rank.
+    pub fn needs_whole_runs(self) -> bool {
+        matches!(self, Self::Centred | Self::Mean | Self::Sum)
+    }
 }
 
 /// A module whose parameters are the means of those of `modules`; `None` for none.

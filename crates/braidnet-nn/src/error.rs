@@ -60,7 +60,7 @@ pub enum NetworkError {
     },
     /// A token that the network does not know.
     #[error(
-        "token {token} of sequence {sequence} at position {position} is not in the vocabulary of {vocabulary}:          use ids from 0 to {}", vocabulary - 1
+        "token {token} of sequence {sequence} at position {position} is not in the vocabulary of {vocabulary}: use ids from 0 to {}", vocabulary - 1
     )]
     UnknownToken {
         /// The token.
@@ -115,7 +115,7 @@ pub enum NetworkError {
     /// A coarse operator that needs all layers of a run on one rank.
     #[error(
         "the coarse operator {operator:?} needs all layers of a coarse step on one rank, but layers {run:?} are split: \
-         use CoarseOperator::FirstLayer or a number of ranks that divides the coarse steps"
+         use CoarseOperator::Midpoint or FirstLayer, fewer ranks, or a partition between coarse steps"
     )]
     RunIsSplit {
         /// The operator.

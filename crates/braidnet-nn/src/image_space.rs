@@ -74,6 +74,6 @@ impl StateSpace for ImageSpace {
     }
 
     fn state_bytes(&self, Samples(batch): &Samples) -> usize {
-        size_of::<f32>() * batch * self.shape.iter().product::<usize>()
+        TensorState::<4>::n_bytes_of(batch * self.shape.iter().product::<usize>())
     }
 }

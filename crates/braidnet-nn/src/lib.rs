@@ -1,10 +1,17 @@
 //! Networks on burn whose layers are time steps.
 //!
-//! A network is an opening layer, a block of ODE layers `u + dt F(u)` and a closing layer. The block is what the
-//! solver of [`braidnet_mgrit`] sees: [`OdeBlock`] implements its `Propagator` and `Differentiable` for any
-//! right-hand side `F` ([`RightHandSide`]). [`ConvRhs`] has its linearisation written by hand; [`Autograd`] gives
-//! one to any module that can be evaluated. [`OdeNet2d`] puts it together. Nothing here knows ranks: a block is
-//! simply the layers `first..first + n` of a longer network.
+//! A network ([`OdeNet`]) is an opening layer, ODE layers `u + dt F(u)` and a closing layer. It has states, and takes
+//! inputs, of a [`StateSpace`], which also says what layers need of a batch besides the state: sizes, masks, randomness.
+//!
+//! - [`OdeBlock`] is what the solver of [`braidnet_mgrit`] sees: on a batch ([`BlockOn`]) it implements `Propagator` and
+//!   `Differentiable` for any right-hand side `F` ([`RightHandSide`]); a [`CoarseOperator`] says what a coarse step does with
+//!   the layers it stands for. Layers at either end can stay outside ([`Depth::buffer`]).
+//! - [`OdeNet2d`] is an ODENet on images; [`transformer`] has encoders, decoders and encoder-decoders. Their right-hand sides
+//!   are linearised by hand; [`Autograd`] does it for any module that can be evaluated.
+//! - [`Network`] is what training asks of a network besides its layers.
+//!
+//! Nothing here knows ranks: a part is simply the layers `first..first + n` of a longer network. Parameters have global names
+//! (`layers.00017.sa.q.weight`), and initial values from (seed, global layer) alone.
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 

@@ -9,11 +9,26 @@ use crate::{Gradients, RhsTape};
 pub struct OdeLinearization<T> {
     /// Fraction of the step's `dt`, and tape.
     parts: Vec<(f64, T)>,
+    /// Whether coarse steps are pulled back as midpoint steps: `lambda + dt J^T (lambda + (1 - 1/m) dt/2 J^T lambda)`, equal to `m`
+    /// pullbacks of `I + dt/m J` to second order.
+    midpoint: bool,
 }
 
 impl<T> OdeLinearization<T> {
-    pub(crate) fn new(parts: Vec<(f64, T)>) -> Self {
-        Self { parts }
+    pub(crate) fn new(parts: Vec<(f64, T)>, midpoint: bool) -> Self {
+        Self { parts, midpoint }
+    }
+}
+
+impl<S: State, T: RhsTape<State = S>> OdeLinearization<T> {
+    /// `lambda += dt J^T stage`.
+    fn add(&self, dt: f64, stage: &S, lambda: &mut S) -> Result<(), StepError> {
+        for (fraction, tape) in &self.parts {
+            let mut delta = stage.clone();
+            delta.scale(dt * fraction);
+            lambda.axpy(1.0, &tape.pullback(delta)?);
+        }
+        Ok(())
     }
 }
 
@@ -29,13 +44,12 @@ impl<S: State, T: RhsTape<State = S>> Linearization for OdeLinearization<T> {
     type Gradients = Gradients;
 
     fn pullback(&self, step: &Step, lambda: &mut S) -> Result<(), StepError> {
-        let before = lambda.clone();
-        for (fraction, tape) in &self.parts {
-            let mut delta = before.clone();
-            delta.scale(step.dt * fraction);
-            lambda.axpy(1.0, &tape.pullback(delta)?);
+        let mut stage = lambda.clone();
+        if self.midpoint && step.fine.len() > 1 {
+            let to_the_middle = 0.5 * (step.dt - step.dt / step.fine.len() as f64);
+            self.add(to_the_middle, &lambda.clone(), &mut stage)?;
         }
-        Ok(())
+        self.add(step.dt, &stage, lambda)
     }
 
     fn pullback_with_gradients(

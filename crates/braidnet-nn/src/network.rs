@@ -76,7 +76,7 @@ pub trait Network: Module {
     /// A state of zeros.
     fn zero_state(&self, batch: &Self::Batch) -> Self::State;
 
-    /// Bytes of a state.
+    /// Bytes of a state, as it travels.
     fn state_bytes(&self, batch: &Self::Batch) -> usize;
 
     /// Estimate of the bytes that the linearisation of one layer keeps.

@@ -50,7 +50,7 @@ pub struct Depth {
 impl Depth {
     /// Layers that the solver counts.
     pub fn solved(&self) -> usize {
-        self.layers.saturating_sub(2 * self.buffer)
+        self.layers.saturating_sub(self.buffer.saturating_mul(2))
     }
 
     /// Checks the numbers.
@@ -79,7 +79,10 @@ impl Depth {
     pub fn grid(&self) -> Result<TimeGrid, GridError> {
         match self.buffer {
             0 => TimeGrid::uniform(self.layers, 0.0, self.final_time),
-            b => TimeGrid::uniform(self.solved(), b as f64 * self.dt(), (self.layers - b) as f64 * self.dt()),
+            b => {
+                let (first, last) = (b as f64, self.layers as f64 - b as f64);
+                TimeGrid::uniform(self.solved(), first * self.dt(), last * self.dt())
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub trait StateSpace: Clone + Debug + Send + Sync + 'static {
     /// A state of zeros.
     fn zero(&self, batch: &Self::Batch, device: &Device) -> Self::State;
 
-    /// Bytes of a state.
+    /// Bytes of a state, as it travels.
     fn state_bytes(&self, batch: &Self::Batch) -> usize;
 }
 

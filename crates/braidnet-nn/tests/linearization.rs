@@ -140,11 +140,11 @@ fn the_dot_test_holds_for_every_operator_and_level() {
 fn one_linearisation_serves_the_coarse_step_of_its_first_layer() {
     let block = block(CoarseOperator::FirstLayer, 8);
     let [fine, coarse] = steps();
-    assert!(block.on(&Samples(2)).shares_linearization(&coarse));
+    assert!(block.on(&Samples(2)).shared_linearization(&coarse).is_some());
     assert_eq!(fine.layer, coarse.layer);
     dot_test(&block, &coarse, &fine);
     for operator in [CoarseOperator::Mean, CoarseOperator::Sum] {
-        assert!(!self::block(operator, 8).on(&Samples(2)).shares_linearization(&coarse));
+        assert_eq!(self::block(operator, 8).on(&Samples(2)).shared_linearization(&coarse), None);
     }
 }
 
@@ -188,7 +188,7 @@ fn the_midpoint_step_is_second_order_and_the_first_layer_first() {
 fn a_midpoint_step_shares_the_fine_linearisation_and_its_own_output_is_the_step() {
     let block = block(CoarseOperator::Midpoint, 8);
     let [_, coarse] = steps();
-    assert!(block.on(&Samples(2)).shares_linearization(&coarse));
+    assert!(block.on(&Samples(2)).shared_linearization(&coarse).is_some());
     let u = random([1, 3, 4, 4], 5);
     let mut state = TensorState(u.clone());
     block.on(&Samples(2)).linearize(&coarse, &mut state, Output::Used).unwrap();

@@ -41,6 +41,25 @@ fn parameters_depend_on_the_global_layer_not_on_the_part() {
     }
 }
 
+#[test]
+fn layers_outside_the_solver_have_the_names_and_values_that_they_have_inside() {
+    let config = config(DepthInit::Piecewise { period: Some(3), noise: 0.3 });
+    let whole = init(&config, 0..8);
+    for buffer in [1, 2, 3] {
+        let buffered = OdeNet2dConfig { buffer, ..config.clone() };
+        let solved = 8 - 2 * buffer;
+        assert_eq!(buffered.grid().unwrap().n_steps(), solved);
+        let mut parts = init(&buffered, 0..1);
+        assert!(parts.contains_key("layers.00000.conv1.weight") && parts.contains_key("open.weight"));
+        for layer in 1..solved {
+            let part = init(&buffered, layer..layer + 1);
+            assert!(part.keys().all(|name| !parts.contains_key(name)), "layer {layer}");
+            parts.extend(part);
+        }
+        assert_eq!(whole, parts, "buffer {buffer}");
+    }
+}
+
 fn distance(all: &Values, a: usize, b: usize) -> f32 {
     let of = |n: usize| &all[&format!("layers.{n:05}.conv1.weight")].1;
     of(a).iter().zip(of(b)).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
@@ -106,6 +125,11 @@ fn impossible_networks_are_refused() {
     assert!(refused(repeat).contains("cannot repeat 2 input channels to 3"));
     let noise = DepthInit::Piecewise { period: None, noise: 1.5 };
     assert!(refused(OdeNet2dConfig { depth_init: noise, ..good.clone() }).contains("noise"));
+    for buffer in [4, 9, usize::MAX] {
+        let buffered = OdeNet2dConfig { buffer, ..good.clone() };
+        assert!(buffered.grid().is_err());
+        assert!(refused(buffered).contains(&format!("{buffer} buffer layers at either end leave none of 8")));
+    }
     let period = DepthInit::Piecewise { period: Some(0), noise: 0.0 };
     assert!(refused(OdeNet2dConfig { depth_init: period, ..good }).contains("period"));
 }

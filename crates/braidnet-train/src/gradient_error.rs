@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use braidnet_comm::ReduceOp;
+use braidnet_mgrit::State;
 use braidnet_nn::{Gradients, Network};
 use burn::tensor::Tensor;
 
@@ -39,6 +40,32 @@ impl<N: Network> LayerParallel<N> {
     ) -> Result<GradientError, TrainError> {
         let exact = self.exact_forward(batch, input)?.loss(loss)?.backward()?.gradients;
         self.distance(gradients, exact)
+    }
+
+    /// Relative distance of the scheduled states of a batch from the exact ones, over all points of the time grid that both
+    /// solvers hold.
+    ///
+    /// # Errors
+    /// A failed solve.
+    ///
+    /// # Communication
+    /// Collective: the scheduled forward solve, a sequential one, and one all-reduce.
+    pub fn state_error(&mut self, batch: usize, input: Option<&N::Input>) -> Result<f64, TrainError> {
+        self.evaluate(batch, input)?;
+        self.evaluate_exact(batch, input)?;
+        // Sums of (u - e)^2 and e^2.
+        let mut sums = [0.0; 2];
+        if let Some(exact) = &self.exact {
+            for point in 0..=self.n_layers() {
+                let Some((u, e)) = self.solvers.forward.state(point).zip(exact.forward.state(point)) else { continue };
+                let mut difference = u.clone();
+                difference.axpy(-1.0, e);
+                sums[0] += difference.norm_squared();
+                sums[1] += e.norm_squared();
+            }
+        }
+        self.comm.all_reduce(&mut sums, ReduceOp::Sum)?;
+        Ok((sums[0] / sums[1]).sqrt())
     }
 
     /// How far `gradients` are from the `exact` ones.

@@ -7,8 +7,10 @@
 //!   things; the opening layer works on the first rank, closing layer and loss on the last.
 //! - A [`Schedule`] says how the two solves are done, what is kept between them, and whether micro-batches go in turn or
 //!   as a pipeline; [`LayerParallel::gradient_error`] says how far the gradients are from the exact ones.
+//! - [`control`] chooses a more exact schedule where the solves converge badly, or a cheaper one where that would do.
 //! - [`LayerParallel::train_step`] forms the gradients of a shard of a global batch, which a [`GradientReducer`] sums over
-//!   micro-batches and over the data axis.
+//!   micro-batches and over the data axis. A [`Task`] has the loss, a mean over samples or over tokens; [`sum_tied`] makes two
+//!   parameters one, [`Continuity`] holds layers together.
 //! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`].
 //! - [`data`] gives each rank its part of the samples.
 //!
@@ -17,6 +19,7 @@
 mod continuity;
 pub mod control;
 pub mod data;
+mod decode;
 mod error;
 mod gradient_error;
 mod learning_rate;
@@ -36,6 +39,7 @@ pub mod trainer;
 
 pub use braidnet_mgrit::Activations;
 pub use continuity::Continuity;
+pub use decode::Decoding;
 pub use error::TrainError;
 pub use gradient_error::GradientError;
 pub use learning_rate::{Decay, LearningRate};

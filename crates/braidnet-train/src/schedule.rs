@@ -1,7 +1,8 @@
 //! How the forward and the backward solve of a training step are done.
 
-use braidnet_grid::{Coarsening, Hierarchy, LastInterval, TimeGrid};
+use braidnet_grid::{Coarsening, Hierarchy, LastInterval, Partition, TimeGrid};
 use braidnet_mgrit::{Activations, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use braidnet_nn::CoarseOperator;
 use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
@@ -178,6 +179,26 @@ impl Schedule {
         Ok(longest)
     }
 
+    /// Which rank owns which layers: equal counts, or, where coarse steps by `operator` need whole runs, equal counts of
+    /// the longest runs, as far as there is one for every rank.
+    ///
+    /// # Errors
+    /// An invalid solve, or more ranks than layers.
+    pub fn partition(
+        &self,
+        grid: &TimeGrid,
+        n_ranks: usize,
+        operator: CoarseOperator,
+    ) -> Result<Partition, TrainError> {
+        let (n, run) = (grid.n_steps(), self.longest_run(grid)?);
+        let n_runs = n.div_ceil(run);
+        if !operator.needs_whole_runs() || n_ranks > n_runs {
+            return Ok(Partition::even(n, n_ranks)?);
+        }
+        let runs = Partition::even(n_runs, n_ranks)?;
+        Ok(Partition::from_borders((0..=n_ranks).map(|r| if r == n_ranks { n } else { run * runs.layers(r).start }))?)
+    }
+
     /// Whether states and gradients are those of the plain loop.
     pub fn is_exact(&self) -> bool {
         self.forward.max_levels == 1 && self.backward.max_levels == 1
@@ -224,6 +245,20 @@ mod tests {
         for part in ["backward", "levels is 0", "coarsening factor is 1", "iterations is 0"] {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn ranks_own_whole_runs_where_the_operator_needs_them() {
+        let schedule = Schedule::layer_parallel(SolveConfig::new(4));
+        let grid = TimeGrid::uniform(18, 0.0, 1.0).unwrap();
+        let layers = |ranks, operator| {
+            let partition = schedule.partition(&grid, ranks, operator).unwrap();
+            (0..ranks).map(|rank| partition.layers(rank)).collect::<Vec<_>>()
+        };
+        assert_eq!(layers(2, CoarseOperator::Midpoint), [0..9, 9..18]);
+        assert_eq!(layers(2, CoarseOperator::Centred), [0..12, 12..18]);
+        assert_eq!(layers(5, CoarseOperator::Centred), [0..4, 4..8, 8..12, 12..16, 16..18]);
+        assert_eq!(layers(6, CoarseOperator::Centred)[0], 0..3);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{Optimizer, TrainError};
 
 /// The parts of a network that consist of its `layers`: with the opening layer if they start with the first, with the closing layer
 /// if they end with the last of `n_layers`.
-fn part_names(layers: &Range<usize>, n_layers: usize) -> Vec<PartName> {
+pub(crate) fn part_names(layers: &Range<usize>, n_layers: usize) -> Vec<PartName> {
     let opening = (layers.start == 0).then_some(PartName::Open);
     let closing = (layers.end == n_layers).then_some(PartName::Close);
     opening.into_iter().chain(layers.clone().map(PartName::Layer)).chain(closing).collect()

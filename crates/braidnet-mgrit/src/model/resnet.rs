@@ -74,8 +74,8 @@ impl Differentiable for Resnet {
         Ok(linearization)
     }
 
-    fn shares_linearization(&self, _: &Step) -> bool {
-        true
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
+        Some(step.layer)
     }
 }
 

@@ -81,8 +81,8 @@ impl Differentiable for Tunable {
         Ok(Derivative { step: step.clone(), shares: self.shares, is_transition, u, w, slope })
     }
 
-    fn shares_linearization(&self, _: &Step) -> bool {
-        self.shares
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
+        self.shares.then_some(step.layer)
     }
 }
 

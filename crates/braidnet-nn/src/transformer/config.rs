@@ -78,8 +78,8 @@ impl TransformerConfig {
             pad: Some(0),
             dropout: 0.0,
             tied: false,
-            coarse: CoarseOperator::FirstLayer,
-            depth_init: DepthInit::Independent,
+            coarse: CoarseOperator::Centred,
+            depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
             buffer: 0,
         }
     }

@@ -77,8 +77,8 @@ impl EncoderDecoderConfig {
             pad: Some(0),
             dropout: 0.0,
             tied: false,
-            coarse: CoarseOperator::FirstLayer,
-            depth_init: DepthInit::Independent,
+            coarse: CoarseOperator::Centred,
+            depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
             buffer: 0,
         }
     }
@@ -99,7 +99,10 @@ impl EncoderDecoderConfig {
         ])?;
         if self.coarse == CoarseOperator::Mean {
             let what = "mean parameters of a coarse step that may span encoder and decoder";
-            return Err(NetworkError::Impossible { what, remedy: "use CoarseOperator::FirstLayer, Midpoint or Sum" });
+            return Err(NetworkError::Impossible {
+                what,
+                remedy: "use CoarseOperator::Centred, Midpoint, FirstLayer or Sum",
+            });
         }
         self.layer(false).validate()?;
         self.depth().validate()?;

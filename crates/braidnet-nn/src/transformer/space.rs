@@ -89,7 +89,7 @@ impl StateSpace for SequenceSpace {
     }
 
     fn state_bytes(&self, batch: &SequenceBatch) -> usize {
-        size_of::<f32>() * batch.samples * batch.length * self.d_model
+        TensorState::<3>::n_bytes_of(batch.samples * batch.length * self.d_model)
     }
 }
 
@@ -158,8 +158,9 @@ impl StateSpace for PairSpace {
     }
 
     fn state_bytes(&self, batch: &PairBatch) -> usize {
-        let positions = |of: &SequenceBatch| of.samples * of.length;
-        size_of::<f32>() * (positions(&batch.source) + positions(&batch.target)) * self.d_model
+        let half = |of: &SequenceBatch| TensorState::<3>::n_bytes_of(of.samples * of.length * self.d_model);
+        // Behind the sizes of both.
+        2 * size_of::<u64>() + half(&batch.source) + half(&batch.target)
     }
 }
 

@@ -70,16 +70,20 @@ impl Controller {
     }
 
     /// A controller that goes on from what [`Controller::to_json`] gave. Unless it is adaptive it goes back to the
-    /// first rung; the counts of steps stay.
+    /// first rung; the counts of steps stay, if they are of the same rungs.
     ///
     /// # Errors
-    /// As [`Controller::new`]; [`ControlError::OtherLadder`] or [`ControlError::State`] if the state is of a ladder with
-    /// other rungs, or is none.
+    /// As [`Controller::new`]; [`ControlError::State`] if the state is none, [`ControlError::OtherLadder`] if an adaptive
+    /// controller is to go on from that of a ladder with other rungs.
     pub fn from_json(config: ControlConfig, ladder: Ladder, state: &Value) -> Result<Self, ControlError> {
         config.validate()?;
         let damaged = |reason| ControlError::State { reason };
         let state = State::deserialize(state).map_err(|e| damaged(e.to_string()))?;
         let now = ladder.names();
+        let adaptive = config.kind == ControlKind::Adaptive;
+        if state.rungs != now && !adaptive {
+            return Self::new(config, ladder);
+        }
         if state.rungs != now {
             return Err(ControlError::OtherLadder { saved: state.rungs, now });
         }
@@ -88,7 +92,6 @@ impl Controller {
             let n = steps.len();
             return Err(damaged(format!("rung {rung} and counts of {n} rungs, for {} rungs", ladder.n_rungs())));
         }
-        let adaptive = config.kind == ControlKind::Adaptive;
         let state = if adaptive { state } else { State::new(&ladder, state.steps) };
         Ok(Self { config, ladder, state })
     }
@@ -156,6 +159,19 @@ impl Controller {
         let inexact = (0..self.ladder.n_rungs()).filter(|rung| !self.ladder.schedule(*rung).is_exact());
         let inexact: u64 = inexact.map(|rung| self.steps()[rung]).sum();
         (total > 0).then(|| inexact as f64 / total as f64)
+    }
+
+    /// The steps on each rung as one line; `None` where there was no choice, or before the first step.
+    pub fn summary(&self) -> Option<String> {
+        let has_choice = self.config.kind != ControlKind::Off && self.ladder.n_rungs() > 1;
+        let share = self.layer_parallel_share().filter(|_| has_choice)?;
+        let of_rung = |(rung, steps): (usize, &u64)| format!("{} {steps}", self.ladder.name(rung));
+        let steps: Vec<String> = self.steps().iter().enumerate().map(of_rung).collect();
+        Some(format!(
+            "control: {:.1} % of the steps layer-parallel; steps per rung: {}",
+            100.0 * share,
+            steps.join(", ")
+        ))
     }
 
     /// Takes note of a probe with [`Controller::probe_schedule`] after `step` updates, and goes to another rung if

@@ -247,10 +247,22 @@ fn steps_are_counted_by_rung() {
     controller.observe(0, &forward(2.0));
     controller.count_step();
     assert_eq!((controller.steps(), controller.layer_parallel_share()), (&[3, 0, 0, 0, 1][..], Some(0.75)));
+    let steps = "base 3, iterations x2 0, FCF 0, sequential forward 0, sequential 1";
+    assert_eq!(
+        controller.summary(),
+        Some(format!("control: 75.0 % of the steps layer-parallel; steps per rung: {steps}"))
+    );
     let saved = controller.to_json().unwrap();
     let fixed = ControlConfig { kind: ControlKind::Fixed, ..config() };
     let back = Controller::from_json(fixed, ladder(), &saved).unwrap();
     assert_eq!((back.rung(), back.steps()), (BASE, controller.steps()), "not adaptive: as the schedule was given");
+    let exact = Ladder::new(&Schedule::sequential());
+    let fixed = ControlConfig { kind: ControlKind::Fixed, ..config() };
+    let other = Controller::from_json(fixed, exact, &saved).unwrap();
+    assert_eq!((other.rung(), other.steps()), (BASE, &[0][..]), "not adaptive: another schedule is no obstacle");
+    let mut no_choice = other;
+    no_choice.count_step();
+    assert_eq!((no_choice.layer_parallel_share(), no_choice.summary()), (Some(0.0), None));
 }
 
 #[test]

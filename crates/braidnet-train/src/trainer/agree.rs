@@ -34,6 +34,13 @@ pub(crate) struct Agreed {
     pub bad: Option<Bad>,
 }
 
+impl Agreed {
+    /// Mean loss of the items, where the global batch has so many samples.
+    pub fn mean_loss(&self, samples: usize) -> f64 {
+        self.loss * samples as f64 / self.items.max(1) as f64
+    }
+}
+
 /// What is not finite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bad {

@@ -75,6 +75,13 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         fit.records.event(step, "control", line)
     }
 
+    /// Says how much of the training was layer-parallel, where the controller had a choice.
+    pub(super) fn sum_up_control(&self, fit: &mut Fit<'_, N::Input, T>) -> Result<(), TrainError> {
+        let Some(line) = self.controller.summary() else { return Ok(()) };
+        fit.display.say(&line);
+        fit.records.event(fit.progress.step, "control_summary", line)
+    }
+
     /// Convergence factors, and whether they are round-off.
     fn judge_solves(
         &self,

@@ -38,6 +38,17 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         self.evaluate_by(Pass::Exact, samples)
     }
 
+    /// As [`Trainer::evaluate`], by the forward pass of the schedule: what training sees.
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate`].
+    ///
+    /// # Communication
+    /// As [`Trainer::evaluate`].
+    pub fn evaluate_scheduled(&mut self, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
+        self.evaluate_by(Pass::Scheduled, samples)
+    }
+
     pub(super) fn evaluate_by(&mut self, pass: Pass, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
         let plan = EpochPlan {
             n: samples.n,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use braidnet_checkpoint::{NamedTensor, export_tensors, import};
+use braidnet_checkpoint::{Checkpoint, NamedTensor, export_tensors, import};
 use braidnet_nn::Network;
 
 use super::Trainer;
@@ -52,7 +52,28 @@ impl<N: Network, T> Trainer<N, T> {
     /// # Communication
     /// None: every rank reads its own layers.
     pub fn import(&mut self, file: &Path) -> Result<(), TrainError> {
-        let mut tensors: HashMap<_, _> = import(file)?.into_iter().map(|t| (t.name.clone(), t)).collect();
+        self.replace_parameters(import(file)?, file)
+    }
+
+    /// Replaces the parameters by those of a checkpoint, to evaluate or sample the network: moments and progress stay as they
+    /// are. To go on training from a checkpoint, [`fit`](Trainer::fit) with [`Resume`](super::Resume).
+    ///
+    /// # Errors
+    /// If it is of another network, or a file of it is not as written.
+    ///
+    /// # Communication
+    /// None: every rank reads its own layers.
+    pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+        checkpoint.check_network(&self.description)?;
+        let (layers, n_layers) = (self.model.layers_with_buffers(), self.model.n_layers_with_buffers());
+        let parts = snapshot::part_names(&layers, n_layers).into_iter().map(|part| checkpoint.read_parameters(part));
+        let tensors = parts.collect::<Result<Vec<_>, _>>()?.concat();
+        self.replace_parameters(tensors, checkpoint.folder())
+    }
+
+    /// `from` is where the tensors are from.
+    fn replace_parameters(&mut self, tensors: Vec<NamedTensor>, from: &Path) -> Result<(), TrainError> {
+        let mut tensors: HashMap<_, _> = tensors.into_iter().map(|t| (t.name.clone(), t)).collect();
         let mut bad = None;
         let network = self.model.network().clone().load(|name| {
             let tensor = tensors.remove(name)?;
@@ -67,7 +88,7 @@ impl<N: Network, T> Trainer<N, T> {
         if let Some(error) = bad {
             return Err(error.into());
         }
-        let network = network.map_err(|source| TrainError::Restore { folder: file.to_owned(), source })?;
+        let network = network.map_err(|source| TrainError::Restore { folder: from.to_owned(), source })?;
         self.model.update(|_| network);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use braidnet_comm::ReduceOp;
-use braidnet_monitor::metrics::Record;
+use braidnet_monitor::metrics::{Epoch, Record};
 use braidnet_nn::Network;
 
 use super::agree::Agreement;
@@ -53,6 +53,9 @@ impl Outcome {
     }
 }
 
+/// What is called after every epoch; see [`Trainer::fit_with`].
+pub type AfterEpoch<'a, N, T> = dyn FnMut(&mut Trainer<N, T>, &Epoch) -> Result<(), TrainError> + 'a;
+
 /// The state of a run besides the trainer's.
 pub(super) struct Fit<'a, I, T> {
     pub train: &'a Samples<I, T>,
@@ -79,11 +82,29 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     ///
     /// # Communication
     /// Collective over the mesh. Per step: the schedule's messages on the layer axis, all-reduces of gradients on the data axis, an
-    /// exchange of four numbers over all ranks; where gradients are clipped, an all-gather on the layer axis.
+    /// exchange of five numbers over all ranks; where gradients are clipped, an all-gather on the layer axis; of tied parameters, and with a
+    /// penalty on jumps, messages between first and last or neighbouring layer ranks; those of the controller where it probes.
     pub fn fit(
         &mut self,
         train: &Samples<N::Input, T>,
         test: Option<&Samples<N::Input, T>>,
+    ) -> Result<Outcome, TrainError> {
+        self.fit_with(train, test, &mut |_, _| Ok(()))
+    }
+
+    /// As [`Trainer::fit`]; after every epoch, all ranks call `after_epoch` with its record, for instance to evaluate other
+    /// samples as well.
+    ///
+    /// # Errors
+    /// As [`Trainer::fit`], and what `after_epoch` returns.
+    ///
+    /// # Communication
+    /// As [`Trainer::fit`], and that of `after_epoch`.
+    pub fn fit_with(
+        &mut self,
+        train: &Samples<N::Input, T>,
+        test: Option<&Samples<N::Input, T>>,
+        after_epoch: &mut AfterEpoch<'_, N, T>,
     ) -> Result<Outcome, TrainError> {
         if train.n == 0 {
             return Err(TrainError::EmptyBatch);
@@ -92,13 +113,14 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         while fit.progress.epoch < self.config.epochs as u64 {
             let mut stop = self.epoch(&mut fit)?;
             if stop.is_none() {
-                stop = self.end_epoch(&mut fit, test)?;
+                stop = self.end_epoch(&mut fit, test, after_epoch)?;
             }
             if let Some(why) = stop {
                 self.stop(&mut fit, why)?;
                 break;
             }
         }
+        self.sum_up_control(&mut fit)?;
         self.finish_saving(&mut fit)?;
         fit.trace.finish(self.mesh.world())?;
         self.write_state(fit.outcome.end)?;
@@ -183,6 +205,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             let controls = self.controller.due(fit.progress.step);
             let probed = start.elapsed();
             let start = if probes { Instant::now() } else { start };
+            let samples = loaded.global;
             let (agreed, took) = self.step(fit, loaded, start)?;
             fit.watch.note_step(if probes { probed + took } else { took });
             if !probes && !controls {
@@ -193,7 +216,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
                 fit.progress.position.div_ceil(self.config.batch as u64),
                 n_steps,
                 fit.progress.step,
-                agreed.loss,
+                agreed.mean_loss(samples),
             );
             fit.trace.after_step(fit.progress.step, self.mesh.world())?;
             if agreed.stop.is_some() {
@@ -210,6 +233,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         &mut self,
         fit: &mut Fit<'_, N::Input, T>,
         test: Option<&Samples<N::Input, T>>,
+        after_epoch: &mut AfterEpoch<'_, N, T>,
     ) -> Result<Option<Why>, TrainError> {
         let is_last = fit.progress.epoch + 1 == self.config.epochs as u64;
         if is_last {
@@ -221,18 +245,19 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             self.task.correct.is_some(),
             (self.mesh.world(), self.mesh.shape().data_ranks),
         )?;
+        let start = Instant::now();
         if let Some(test) = test.filter(|test| test.n > 0) {
-            let start = Instant::now();
             let exact = self.evaluate_by(Pass::Exact, test)?;
             let scheduled = self.evaluate_by(Pass::Scheduled, test)?;
             (record.test_loss, record.test_accuracy) = (Some(exact.loss), exact.accuracy);
             record.test_accuracy_scheduled = scheduled.accuracy;
             fit.outcome.test = Some(exact);
-            fit.watch.note_evaluation(start.elapsed());
         }
         fit.outcome.waiting = record.waiting;
         fit.display.epoch(&record);
-        fit.records.write(&Record::Epoch(record))?;
+        fit.records.write(&Record::Epoch(record.clone()))?;
+        after_epoch(self, &record)?;
+        fit.watch.note_evaluation(start.elapsed());
         let Progress { step, epoch, .. } = fit.progress;
         fit.progress = Progress { step, epoch: epoch + 1, ..Progress::default() };
         let mut urgency = [Why::urgency(fit.watch.why(Next::Step))];

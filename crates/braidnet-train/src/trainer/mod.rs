@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use config::{CheckpointConfig, OnNan, Resume, Show, TraceConfig, TrainerConfig};
 pub use evaluate::Score;
-pub use fit::{End, Outcome};
+pub use fit::{AfterEpoch, End, Outcome};
 pub use plan::{Plan, RankPlan};
 
 use crate::control::{Controller, Ladder};

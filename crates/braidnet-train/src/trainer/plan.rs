@@ -235,8 +235,8 @@ impl Differentiable for Counted {
         Ok(CountedLayer)
     }
 
-    fn shares_linearization(&self, _: &Step) -> bool {
-        true
+    fn shared_linearization(&self, step: &Step) -> Option<usize> {
+        Some(step.layer)
     }
 }
 

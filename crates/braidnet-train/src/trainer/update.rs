@@ -40,8 +40,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     ) -> Result<(Agreed, Duration), TrainError> {
         let _span = trace_span!(target: timeline::TARGET, "step", step = fit.progress.step + 1).entered();
         let shard = Shard { micro: &loaded.micro, global: loaded.global };
-        let (seed, step) = (self.config.seed, fit.progress.step);
-        self.model.set_noise(Some(Noise { seed, step, first_sample: 0 }));
+        self.model.set_noise(Some(self.noise_of(fit.progress.step)));
         let next = if loaded.position_after < fit.train.n { Next::Step } else { Next::Evaluation };
         let probes = self.begin_probing(fit.progress.step)?;
         let (agreement, watch) = (&mut fit.agreement, &fit.watch);
@@ -82,6 +81,11 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             note_saved(&mut fit.records, &mut fit.watch, saved)?;
         }
         Ok((agreed, took))
+    }
+
+    /// What is random in the step after `step` updates.
+    fn noise_of(&self, step: u64) -> Noise {
+        Noise { seed: self.config.seed, step, first_sample: 0 }
     }
 
     /// The penalty on jumps between layers, if there is one.
@@ -159,7 +163,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             step: fit.progress.step,
             epoch: fit.progress.epoch,
             samples,
-            loss: Some(sum / items as f64),
+            loss: Some(agreed.mean_loss(loaded.global)),
             accuracy: self.task.correct.as_ref().map(|_| agreed.correct as f64 / items as f64),
             learning_rate,
             milliseconds: 1e3 * seconds,
@@ -186,6 +190,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         loaded: &LoadedStep<N::Input, T>,
     ) -> Result<(), TrainError> {
         let Some(micro): Option<&Micro<N::Input, T>> = loaded.micro.first() else { return Ok(()) };
+        self.model.set_noise(Some(self.noise_of(fit.progress.step)));
         let probe = self.model.probe(self.controller.schedule(), micro, &self.task)?;
         fit.outcome.gradient_errors.push(probe.gradient_error);
         fit.sums.rho = [probe.rho_forward, probe.rho_backward];

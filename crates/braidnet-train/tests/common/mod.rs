@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod compare;
+pub mod families;
 pub mod run;
 
 use std::iter::zip;

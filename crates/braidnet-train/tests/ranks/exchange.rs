@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use braidnet_checkpoint::import;
+use braidnet_checkpoint::{find, import};
 use braidnet_comm::testing::RankTest;
 use braidnet_comm::{Communicator, Mesh};
-use braidnet_train::{Schedule, TrainerConfig};
+use braidnet_train::{OptimizerConfig, Schedule, TrainerConfig};
 
 use crate::common::compare::{Checked, Values, ensure, parameters, same, same_bits, text};
-use crate::common::run::{SAMPLES, meshes, trainer, with_folder};
+use crate::common::run::{SAMPLES, fit, meshes, trainer, training, with_folder};
 use crate::common::{LAYERS, Set};
 
 pub const TESTS: &[RankTest] = &[
     ("what_is_exported_is_imported_to_the_bit", what_is_exported_is_imported_to_the_bit),
+    ("what_is_saved_is_loaded_to_the_bit_by_any_layout", what_is_saved_is_loaded_to_the_bit_by_any_layout),
     ("the_file_is_as_pytorch_has_it", the_file_is_as_pytorch_has_it),
 ];
 
@@ -45,6 +46,29 @@ fn what_is_exported_is_imported_to_the_bit(world: &Communicator) -> Checked {
                 same("bytes of the file of one rank", &(a.map_err(text)? == b.map_err(text)?), &true)?;
             }
             Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn what_is_saved_is_loaded_to_the_bit_by_any_layout(world: &Communicator) -> Checked {
+    let sequential = Schedule::sequential();
+    for mesh in meshes(world)? {
+        with_folder(world, |folder| {
+            let saved = fit(&mesh, &sequential, &training(folder), &Set::new(SAMPLES)).map_err(text)?;
+            let checkpoint = find(folder.join("checkpoints")).map_err(text)?.ok_or("no checkpoint")?;
+            // Another optimizer than the one whose moments were saved is no obstacle.
+            let config = TrainerConfig { optimizer: OptimizerConfig::Adam, ..TrainerConfig::new(1, 0.1) };
+            let mut fresh = trainer(&mesh, &sequential, config.clone()).map_err(text)?;
+            let before = parameters(fresh.model().network());
+            ensure(same_bits("", &before, &saved.parameters).is_err(), || "nothing was trained".to_owned())?;
+            fresh.load(&checkpoint).map_err(text)?;
+            same_bits(&format!("{mesh:?}"), &parameters(fresh.model().network()), &saved.parameters)?;
+            let mut alone = trainer(&Mesh::alone(), &sequential, config).map_err(text)?;
+            alone.load(&checkpoint).map_err(text)?;
+            let all = parameters(alone.model().network());
+            let own = saved.parameters.keys().map(|name| (name.clone(), all[name].clone())).collect();
+            same_bits(&format!("alone, of {mesh:?}"), &own, &saved.parameters)
         })?;
     }
     Ok(())

@@ -1,19 +1,26 @@
 //! Training on several ranks: the same bodies on threads and under `mpirun`, with any number of ranks.
 #![allow(missing_docs)]
 
+mod buffers;
 mod checkpoints;
 #[path = "../common/mod.rs"]
 mod common;
+mod continuity;
+mod control;
 mod data_axis;
+mod dropout;
 mod evaluation;
 mod exchange;
 mod micro_batches;
 mod norm;
+mod per_token;
 mod plan;
 mod recompute;
 mod skip;
+mod tied;
 mod trainer;
 mod training;
+mod transformer;
 
 use braidnet_comm::testing::{RankTest, run_rank_tests};
 
@@ -30,6 +37,13 @@ fn main() {
         evaluation::TESTS,
         checkpoints::TESTS,
         exchange::TESTS,
+        transformer::TESTS,
+        control::TESTS,
+        dropout::TESTS,
+        tied::TESTS,
+        per_token::TESTS,
+        buffers::TESTS,
+        continuity::TESTS,
     ]
     .concat();
     run_rank_tests(&tests);

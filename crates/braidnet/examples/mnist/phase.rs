@@ -1,7 +1,5 @@
 //! One training run.
 
-use std::time::Duration;
-
 use anyhow::{Context, ensure};
 use braidnet::prelude::*;
 use braidnet::train::{memory, spread_within_runs};
@@ -52,28 +50,9 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
     }
     let end = outcome.end;
     let accuracy = score.and_then(|score| score.accuracy);
-    Ok(Trained { row: shows.then(|| row(options, phase, accuracy, outcome)), end })
-}
-
-fn row(options: &Options, phase: &Phase<'_>, accuracy: Option<f64>, outcome: Outcome) -> Row {
-    let errors: Vec<f64> = outcome.gradient_errors.iter().map(|error| error.relative).collect();
-    Row {
-        name: phase.name.clone(),
-        accuracy,
-        end: how_it_ended(options, &outcome),
-        step: deciles(outcome.steps),
-        memory: memory::peak(),
-        is_exact: phase.schedule.is_exact(),
-        gradient_error: summary(&errors),
-    }
-}
-
-fn how_it_ended(options: &Options, outcome: &Outcome) -> String {
-    match (outcome.end, &options.training.out) {
-        (End::Finished, _) => "finished".to_owned(),
-        (End::Stopped, Some(_)) => format!("stopped at step {}; resume with --resume auto", outcome.step),
-        (End::Stopped, None) => format!("stopped at step {}; nothing is saved without --out", outcome.step),
-    }
+    let out = options.training.out.as_deref();
+    let row = shows.then(|| Row::new(&phase.name, accuracy, phase.schedule, out, &outcome));
+    Ok(Trained { row, end })
 }
 
 /// Prints what every rank would do in a step.
@@ -122,8 +101,8 @@ fn build(
     schedule: &Schedule,
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<OdeNet2d>> {
-    let partition = Partition::even(config.layers, mesh.shape().layer_ranks)?;
     let grid = config.grid()?;
+    let partition = options.schedule.schedule().partition(&grid, mesh.shape().layer_ranks, config.coarse)?;
     // Runs of the schedule that is compared, also in the sequential run: both start from the same parameters.
     let run = options.schedule.schedule().longest_run(&grid)?;
     let layers = partition.layers(mesh.layer_rank());
@@ -137,18 +116,4 @@ fn announce(options: &Options, config: &OdeNet2dConfig, phase: &Phase<'_>) {
     println!("  initial parameters: {}, coarse operator: {:?}", config.depth_init, config.coarse);
     let training = options.training.config();
     println!("  batch {}, {:?}, {:?}", training.batch, training.optimizer, training.learning_rate);
-}
-
-/// First decile, median, last decile.
-fn deciles(mut times: Vec<Duration>) -> [Duration; 3] {
-    times.sort_unstable();
-    let at = |tenths: usize| times.get(tenths * times.len().saturating_sub(1) / 10).copied().unwrap_or_default();
-    [at(1), at(5), at(9)]
-}
-
-/// First, median, last.
-fn summary(errors: &[f64]) -> Option<[f64; 3]> {
-    let mut sorted = errors.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    Some([*errors.first()?, sorted[sorted.len() / 2], *errors.last()?])
 }

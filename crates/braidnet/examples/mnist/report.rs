@@ -1,6 +1,10 @@
 //! What the example prints.
 
+use std::path::Path;
 use std::time::Duration;
+
+use braidnet::prelude::*;
+use braidnet::train::memory;
 
 /// One line of the final table.
 pub struct Row {
@@ -17,6 +21,40 @@ pub struct Row {
     pub gradient_error: Option<[f64; 3]>,
     /// How the run ended.
     pub end: String,
+}
+
+impl Row {
+    /// The line of a run of `schedule` that came to `outcome`; `out` is its folder.
+    pub fn new(name: &str, accuracy: Option<f64>, schedule: &Schedule, out: Option<&Path>, outcome: &Outcome) -> Self {
+        let errors: Vec<f64> = outcome.gradient_errors.iter().map(|error| error.relative).collect();
+        Self {
+            name: name.to_owned(),
+            accuracy,
+            step: deciles(outcome.steps.clone()),
+            memory: memory::peak(),
+            is_exact: schedule.is_exact(),
+            gradient_error: summary(&errors),
+            end: match (outcome.end, out) {
+                (End::Finished, _) => "finished".to_owned(),
+                (End::Stopped, Some(_)) => format!("stopped at step {}; resume with --resume auto", outcome.step),
+                (End::Stopped, None) => format!("stopped at step {}; nothing is saved without --out", outcome.step),
+            },
+        }
+    }
+}
+
+/// First decile, median, last decile.
+fn deciles(mut times: Vec<Duration>) -> [Duration; 3] {
+    times.sort_unstable();
+    let at = |tenths: usize| times.get(tenths * times.len().saturating_sub(1) / 10).copied().unwrap_or_default();
+    [at(1), at(5), at(9)]
+}
+
+/// First, median, last.
+fn summary(errors: &[f64]) -> Option<[f64; 3]> {
+    let mut sorted = errors.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    Some([*errors.first()?, sorted[sorted.len() / 2], *errors.last()?])
 }
 
 /// The table, with the speed-up over its first row.

@@ -124,6 +124,8 @@ fn transformer(file: &File, is_decoder: bool) -> anyhow::Result<TransformerConfi
         positions: positions(file)?,
         pad: case.pad,
         tied: !file.has("param.head.weight"),
+        // On any number of ranks.
+        coarse: CoarseOperator::Midpoint,
         ..TransformerConfig::encoder(sizes.0, sizes.1, vocabulary, classes)
     })
 }
@@ -144,6 +146,7 @@ fn encoder_decoder(file: &File) -> anyhow::Result<EncoderDecoderConfig> {
         positions: positions(file)?,
         pad: case.pad,
         tied: !file.has("param.head.weight"),
+        coarse: CoarseOperator::Midpoint,
         ..EncoderDecoderConfig::new(layers[0], file.said("d_model", &case.d_model)?, [vocabulary; 2])
     })
 }

@@ -19,6 +19,9 @@ pub enum CoarseName {
     FirstLayer,
     /// As first-layer, evaluated at the predicted middle of the run: second order in time.
     Midpoint,
+    /// Parameters of the run's middle layer at the predicted middle, both ways: second order also where parameters change
+    /// smoothly.
+    Centred,
     /// Mean parameters of the run.
     Mean,
     /// Sum over the run at the frozen state.
@@ -76,6 +79,7 @@ pub(super) fn coarse_operator(name: CoarseName) -> CoarseOperator {
     match name {
         CoarseName::FirstLayer => CoarseOperator::FirstLayer,
         CoarseName::Midpoint => CoarseOperator::Midpoint,
+        CoarseName::Centred => CoarseOperator::Centred,
         CoarseName::Mean => CoarseOperator::Mean,
         CoarseName::Sum => CoarseOperator::Sum,
     }

@@ -69,10 +69,10 @@ pub struct TransformerArgs {
     #[arg(long, default_value_t = 0)]
     pub buffer: usize,
     /// Operator of coarse steps.
-    #[arg(long, value_enum, default_value_t = CoarseName::FirstLayer)]
+    #[arg(long, value_enum, default_value_t = CoarseName::Centred)]
     pub coarse_operator: CoarseName,
     /// How initial parameters vary with depth.
-    #[arg(long, value_enum, default_value_t = DepthInitName::Independent)]
+    #[arg(long, value_enum, default_value_t = DepthInitName::Piecewise)]
     pub depth_init: DepthInitName,
     /// Layers that start equal with piecewise initialisation. [default: the longest coarse step]
     #[arg(long)]

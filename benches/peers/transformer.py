@@ -1,0 +1,77 @@
+"""Training step of the bench `transformer` in plain PyTorch, on one and two threads: medians and deciles in ms.
+
+    python benches/peers/transformer.py [LAYERS ...]
+
+Same network, batch, loss and optimiser (forward, loss, backward, SGD update); thread counts take turns.
+"""
+
+import math
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+SAMPLES, LENGTH, D, VOCABULARY, CLASSES = 8, 64, 128, 1000, 49
+
+
+class Layer(nn.Module):
+    def __init__(self, dt):
+        super().__init__()
+        self.ln1, self.ln2 = nn.LayerNorm(D), nn.LayerNorm(D)
+        self.q, self.k, self.v, self.o = (nn.Linear(D, D) for _ in range(4))
+        self.fc1, self.fc2 = nn.Linear(D, D), nn.Linear(D, D)
+        self.dt = dt
+
+    def forward(self, x):
+        h = self.ln1(x)
+        p = torch.softmax(self.q(h) @ self.k(h).transpose(1, 2) / math.sqrt(D), -1)
+        phi1 = self.o(p @ self.v(h))
+        phi2 = self.fc2(F.gelu(self.fc1(self.ln2(x + phi1))))
+        return x + self.dt * (phi1 + phi2)
+
+
+class Encoder(nn.Module):
+    def __init__(self, layers):
+        super().__init__()
+        self.embed = nn.Embedding(VOCABULARY, D)
+        position = torch.arange(LENGTH).unsqueeze(1)
+        angle = position / 10000 ** (torch.arange(0, D, 2) / D)
+        self.register_buffer("positions", torch.stack([angle.sin(), angle.cos()], -1).flatten(1))
+        self.body = nn.Sequential(*[Layer(1.0) for _ in range(layers)])
+        self.ln, self.head = nn.LayerNorm(D), nn.Linear(D, CLASSES)
+
+    def forward(self, tokens):
+        return self.head(self.ln(self.body(self.embed(tokens) + self.positions)))
+
+
+def main():
+    layers_wanted = [int(a) for a in sys.argv[1:]] or [32, 64]
+    x = torch.randint(0, 60, (SAMPLES, LENGTH))
+    y = torch.randint(0, CLASSES, (SAMPLES * LENGTH,))
+    for layers in layers_wanted:
+        net = Encoder(layers)
+        optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
+
+        def step():
+            optimizer.zero_grad()
+            F.cross_entropy(net(x).flatten(0, 1), y).backward()
+            optimizer.step()
+
+        times = {1: [], 2: []}
+        for _ in range(4):
+            for threads, taken in times.items():
+                torch.set_num_threads(threads)
+                step()
+                for _ in range(4):
+                    start = time.perf_counter()
+                    step()
+                    taken.append(1e3 * (time.perf_counter() - start))
+        for threads, taken in times.items():
+            taken.sort()
+            low, median, high = (taken[int(part * len(taken))] for part in (0.1, 0.5, 0.9))
+            print(f"encoder, {layers} layers: {threads} threads {median:8.1f} ms ({low:.1f}-{high:.1f})")
+
+
+main()

@@ -1,0 +1,220 @@
+//! Trains a transformer that tags every word of a sentence, layer by layer on one rank and layer-parallel on several, and
+//! compares the two.
+//!
+//! The published setting of this task is UD English GUM with 64 layers (32 and 128 as well), 2 forward and 1 backward
+//! iterations:
+//!
+//! ```sh
+//! gum --data DIR --schedule layer-parallel --layers 64 --final-time 64 --d-model 128 --activation elu \
+//!     --depth-init independent --fwd-cfactor 8 --bwd-cfactor 8 --batch 8 --optimizer sgd --learning-rate 0.01
+//! ```
+//!
+//! Loss and accuracy are over all tokens but the padding: the root, which begins every sentence, counts as it does there.
+
+#[path = "gum/data.rs"]
+mod data;
+#[path = "gum/epochs.rs"]
+mod epochs;
+#[path = "gum/phase.rs"]
+mod phase;
+#[path = "mnist/report.rs"]
+mod report;
+#[path = "gum/word_alone.rs"]
+mod word_alone;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, ensure};
+use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::monitor::{logging, timeline};
+use braidnet::prelude::*;
+use clap::{Parser, ValueEnum};
+
+use data::{Data, Sizes, encoder};
+use epochs::print_epochs;
+use phase::{Phase, Trained, train};
+use report::print_table;
+
+/// What differs from the defaults that programs share.
+const DEFAULTS: &[(&str, &str)] = &[
+    ("layers", "8"),
+    ("d-model", "32"),
+    ("final-time", "2"),
+    ("depth-init", "piecewise"),
+    ("coarse-operator", "first-layer"),
+    ("schedule", "mixed"),
+    ("fwd-cfactor", "2"),
+    ("bwd-cfactor", "2"),
+    ("fwd-max-iters", "2"),
+    ("epochs", "10"),
+    ("batch", "16"),
+    ("optimizer", "adam"),
+    ("learning-rate", "3e-3"),
+];
+
+/// Trains an encoder to tag the words of a treebank with the given schedule on a mesh of layer ranks x data ranks. Without
+/// --out it first trains layer by layer on one rank, from the same seed. The trainer's test accuracy after each epoch is that
+/// of the dev set; at the end come the accuracies of dev and test set after every epoch, and a table of time, memory and
+/// gradient error.
+#[derive(Debug, Clone, Parser)]
+pub struct Options {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(flatten)]
+    launch: LaunchArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    network: TransformerArgs,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Folder of a treebank: files that end in -train.conllu, -dev.conllu and -test.conllu, plain or gzip. [default: a
+    /// generated language]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Training sentences: as many are generated, or taken from the start of the folder's. [default: 3000, or all of the folder's]
+    #[arg(long)]
+    train_sentences: Option<usize>,
+    /// Sentences of the dev set and of the test set, likewise. [default: 300, or all of the folder's]
+    #[arg(long)]
+    test_sentences: Option<usize>,
+    /// Leave the sequential run on one rank out; so does --out.
+    #[arg(long)]
+    no_baseline: bool,
+    /// Print partition, schedule, memory and messages per step, and stop; reads the sentences, whose words decide on sizes.
+    #[arg(long)]
+    dry_run: bool,
+    /// Write the trained network to one safetensors file with PyTorch's names and layouts.
+    #[arg(long, value_name = "FILE")]
+    export: Option<PathBuf>,
+    /// Start from the parameters in such a file.
+    #[arg(long, value_name = "FILE")]
+    import: Option<PathBuf>,
+}
+
+impl Options {
+    /// Everything that can be known to be wrong before any data is read.
+    fn validate(&self) -> anyhow::Result<()> {
+        ensure!(self.train_sentences != Some(0), "--train-sentences is 0: use at least 1");
+        ensure!(self.test_sentences != Some(0), "--test-sentences is 0: use at least 1");
+        let schedule = self.schedule.schedule();
+        schedule.forward.options("forward")?;
+        schedule.backward.options("backward")?;
+        self.training.config().validate()?;
+        let folder =
+            self.export.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty());
+        if let Some(folder) = folder {
+            ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
+        }
+        self.launch.check(self.solved_layers()?)?;
+        Ok(())
+    }
+
+    /// The layers that the solver counts.
+    fn solved_layers(&self) -> anyhow::Result<usize> {
+        // They do not depend on the data.
+        let config = encoder(self, &Sizes { n: [1; 3], forms: 1, tags: 1, longest: 1 });
+        config.validate()?;
+        Ok(config.grid()?.n_steps())
+    }
+
+    fn has_baseline(&self) -> bool {
+        !self.no_baseline && self.training.out.is_none()
+    }
+}
+
+fn main() -> ExitCode {
+    let run = || {
+        let Merged { options, table } = config::parse_with_defaults::<Options>(DEFAULTS)?;
+        let with_timeline = options.training.trace.as_ref().map(|_| timeline::layer());
+        logging::init(with_timeline)?;
+        run(&options, &table)
+    };
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options, table: &str) -> anyhow::Result<()> {
+    options.validate()?;
+    let data = Data::new(options);
+    if !braidnet::comm::under_mpi() {
+        // Threads share one copy; bad files are found before any rank starts.
+        data.load()?;
+    }
+    launch(&options.launch.launch(), |world| {
+        compare(options, table, &world, &data).map_err(|error| format!("{error:#}"))
+    })?;
+    Ok(())
+}
+
+/// Both runs and the tables.
+fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) -> anyhow::Result<()> {
+    let mesh = Mesh::new(world, &options.launch.mesh(), options.solved_layers()?)?;
+    let is_first = world.rank() == 0;
+    if is_first && (options.training.out.is_some() || options.config.config.is_some() || options.dry_run) {
+        println!("{table}");
+    }
+    let sizes = data.sizes(world)?;
+    if options.dry_run {
+        return phase::dry_run(options, &mesh, &sizes);
+    }
+    let mut runs: Vec<Trained> = Vec::new();
+    let mut end = End::Finished;
+    if options.has_baseline() {
+        let (baseline, how) = baseline(options, world, (data, &sizes)).context("sequential run")?;
+        end = how;
+        runs.extend(baseline);
+    }
+    if end == End::Finished {
+        runs.push(trained(options, table, &mesh, (data, &sizes))?);
+    }
+    if is_first {
+        conclude(runs, data.word_alone()?);
+    }
+    Ok(())
+}
+
+/// The sequential run, on rank 0, and how it ended; the others wait for it.
+fn baseline(options: &Options, world: &Communicator, data: (&Data, &Sizes)) -> anyhow::Result<(Option<Trained>, End)> {
+    let mut trained = None;
+    if let Some(alone) = world.first_ranks(1)? {
+        let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
+        let mesh = Mesh::new(&alone, &one, options.solved_layers()?)?;
+        let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
+        let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
+        trained = Some(train(options, &phase, &mesh, data)?);
+    }
+    let stopped = trained.as_ref().map(|trained| u8::from(trained.end == End::Stopped));
+    let end = if world.broadcast(0, stopped, &())? == 1 { End::Stopped } else { End::Finished };
+    Ok((trained, end))
+}
+
+/// The run that was asked for.
+fn trained(options: &Options, table: &str, mesh: &Mesh, data: (&Data, &Sizes)) -> anyhow::Result<Trained> {
+    let schedule = options.schedule.schedule();
+    let shape = mesh.shape();
+    let kind = options.schedule.schedule.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+    let name = format!("{kind}, {} x {} ranks", shape.layer_ranks, shape.data_ranks);
+    let phase = Phase { name, schedule: &schedule, configuration: Some(table.to_owned()), is_baseline: false };
+    train(options, &phase, mesh, data)
+}
+
+/// The tables of all runs, and what can be had from each word alone.
+fn conclude(runs: Vec<Trained>, word_alone: [f64; 2]) {
+    let (rows, epochs): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.row, run.epochs)).unzip();
+    let rows: Vec<_> = rows.into_iter().flatten().collect();
+    let epochs: Vec<_> = rows.iter().map(|row| row.name.clone()).zip(epochs).collect();
+    print_epochs(&epochs);
+    let [dev, test] = word_alone.map(|part| 100.0 * part);
+    println!("the most frequent tag of each word: dev {dev:.2} %, test {test:.2} %");
+    print_table(&rows);
+    println!("{}", rows.last().map_or("", |row| row.end.as_str()));
+}
