@@ -31,7 +31,7 @@ struct Options {
     #[arg(long)]
     piecewise: bool,
     /// Operator of coarse steps: first-layer, midpoint or centred.
-    #[arg(long, default_value = "centred")]
+    #[arg(long, default_value = "centred", value_parser = ["first-layer", "midpoint", "centred"])]
     operator: String,
     /// Causal attention.
     #[arg(long)]

@@ -105,7 +105,12 @@ const REFUSALS: &[Refusal] = &[
         args: &["--source", "/nonexistent", "--target", "Cargo.toml"],
         word: "/nonexistent",
     },
-    Refusal { example: "translation", args: &["--source", "Cargo.toml", "--target", "clippy.toml"], word: "lines" },
+    Refusal { example: "translation", args: &["--source", "Cargo.toml", "--target", "clippy.toml"], word: "empty" },
+    Refusal {
+        example: "translation",
+        args: &["--source", "rustfmt.toml", "--target", "rust-toolchain.toml"],
+        word: "line by line",
+    },
     Refusal { example: "translation", args: &["--train-samples", "0"], word: "--train-samples is 0" },
     Refusal { example: "translation", args: &["--translate", "one"], word: "--import or --resume" },
     Refusal {

@@ -22,7 +22,8 @@ pub enum DepthInit {
     Independent,
     /// Layers of a run of `period` share parameters, up to noise.
     Piecewise {
-        /// Length of a run; `None`: that of the longest coarse step.
+        /// Length of a run; `None`: that of the longest coarse step. Runs begin with layer 0 of the network, coarse steps
+        /// behind its buffer layers: the two agree where the buffer is a multiple of the period.
         period: Option<usize>,
         /// Noise amplitude `a` in 0..=1; 0: equal, 1: independent.
         noise: f64,

@@ -47,7 +47,7 @@ impl<S: State, T: RhsTape<State = S>> Linearization for OdeLinearization<T> {
         let mut stage = lambda.clone();
         if self.midpoint && step.fine.len() > 1 {
             let to_the_middle = 0.5 * (step.dt - step.dt / step.fine.len() as f64);
-            self.add(to_the_middle, &lambda.clone(), &mut stage)?;
+            self.add(to_the_middle, lambda, &mut stage)?;
         }
         self.add(step.dt, &stage, lambda)
     }

@@ -67,7 +67,6 @@ impl OdeNet2dConfig {
     pub fn validate(&self) -> Result<(), NetworkError> {
         let [inputs, height, width] = self.image;
         let sizes = [
-            (self.layers, "the number of layers"),
             (self.channels, "the number of channels"),
             (inputs, "the number of input channels"),
             (height, "the height of the image"),
@@ -79,12 +78,9 @@ impl OdeNet2dConfig {
         if let Some((_, what)) = sizes.into_iter().find(|(n, _)| *n == 0) {
             return Err(NetworkError::Zero { what });
         }
-        let bad = |what, value, remedy| Err(NetworkError::BadNumber { what, value, remedy });
         if self.convs > 2 {
-            return bad("the number of convolutions", self.convs as f64, "use 1 or 2");
-        }
-        if !(self.final_time.is_finite() && self.final_time > 0.0) {
-            return bad("the final time", self.final_time, "use a finite number above 0");
+            let (what, remedy) = ("the number of convolutions", "use 1 or 2");
+            return Err(NetworkError::BadNumber { what, value: self.convs as f64, remedy });
         }
         if self.opening == OpeningKind::Repeat && !self.channels.is_multiple_of(inputs) {
             return Err(NetworkError::CannotRepeat { inputs, channels: self.channels });

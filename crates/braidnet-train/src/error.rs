@@ -132,7 +132,7 @@ pub enum TrainError {
         /// The step to go on from.
         step: u64,
     },
-    /// A checkpoint of a run with another seed, other data or another optimizer.
+    /// A checkpoint of a run with another seed, batch or optimizer, or other data.
     #[error("checkpoint {}: its {what} is {saved}, this run's is {now}: use the same to go on from it", .folder.display())]
     OtherRun {
         /// The checkpoint.

@@ -56,7 +56,9 @@ impl<N: Network> LayerParallel<N> {
         // Sums of (u - e)^2 and e^2.
         let mut sums = [0.0; 2];
         if let Some(exact) = &self.exact {
-            for point in 0..=self.n_layers() {
+            // A point at a border is held by both ranks: it counts where it is computed.
+            let own = self.layers();
+            for point in own.start + usize::from(!self.is_first())..=own.end {
                 let Some((u, e)) = self.solvers.forward.state(point).zip(exact.forward.state(point)) else { continue };
                 let mut difference = u.clone();
                 difference.axpy(-1.0, e);

@@ -10,12 +10,13 @@ pub fn cross_entropy(logits: Tensor<2>, target: Tensor<1, Int>) -> Tensor<1> {
     CrossEntropyLossConfig::new().init(&device).forward(logits, target)
 }
 
-/// As [`cross_entropy`], over the rows whose target is not `pad`; 0 where there are none.
+/// As [`cross_entropy`], over the rows whose target is not `pad`, which need not be a class; 0 where there are none.
 pub fn masked_cross_entropy(logits: Tensor<2>, target: Tensor<1, Int>, pad: i64) -> Tensor<1> {
     let rows = target.dims()[0];
     let is_pad = target.clone().equal_elem(pad);
     let n = rows as i64 - is_pad.clone().int().sum().into_scalar::<i64>();
-    let chosen = log_softmax(logits, 1).gather(1, target.reshape([rows, 1])).reshape([rows]);
+    let chosen =
+        log_softmax(logits, 1).gather(1, target.mask_fill(is_pad.clone(), 0).reshape([rows, 1])).reshape([rows]);
     chosen.mask_fill(is_pad, 0.0).sum() / -(n.max(1) as f64)
 }
 

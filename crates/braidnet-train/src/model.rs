@@ -2,15 +2,13 @@
 
 use braidnet_comm::Communicator;
 use braidnet_grid::{Partition, Step, TimeGrid};
-use braidnet_mgrit::{
-    Activations, Guess, LayerGradients, Linearized, Mgrit, MgritOptions, OnNonFinite, SolveReport, State, checkpoints,
-    solve_adjoint_into,
-};
-use braidnet_nn::{Closed, Gradients, Network, Noise, OpeningPullback};
+use braidnet_mgrit::{Activations, Guess, Mgrit, MgritOptions, OnNonFinite, State, checkpoints};
+use braidnet_nn::{Network, Noise, OpeningPullback};
 use burn::tensor::Tensor;
 
 use crate::data::Micro;
-use crate::{MicroBatching, Schedule, TrainError, sum_tied};
+use crate::forward::{Forward, forward};
+use crate::{MicroBatching, Schedule, TrainError};
 
 /// The two solvers of a schedule.
 pub(crate) struct Solvers<S: State> {
@@ -100,7 +98,7 @@ impl<N: Network> LayerParallel<N> {
     /// As [`LayerParallel::new`].
     ///
     /// # Communication
-    /// As [`LayerParallel::new`].
+    /// None.
     pub fn set_schedule(&mut self, schedule: &Schedule) -> Result<(), TrainError> {
         self.set_solves(schedule, |options| options)
     }
@@ -122,7 +120,8 @@ impl<N: Network> LayerParallel<N> {
     }
 
     /// Turns random parts of the network (dropout) on for the batches to come, or off: at first they are off. Only the first
-    /// rank's choice counts. Evaluations never have them.
+    /// rank's choice counts. It stays until it is changed; [`Trainer::fit`](crate::Trainer::fit) makes it anew for every step.
+    /// Evaluations never have them.
     pub fn set_noise(&mut self, noise: Option<Noise>) {
         self.noise = noise;
     }
@@ -228,7 +227,7 @@ impl<N: Network> LayerParallel<N> {
     /// [`TrainError::NoInput`], [`TrainError::EmptyBatch`], or a failed solve.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`].
+    /// As [`Mgrit::solve`], and a broadcast before it of what the layers need of the batch, unless its size says it all.
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, None)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
@@ -241,7 +240,7 @@ impl<N: Network> LayerParallel<N> {
     /// As [`LayerParallel::evaluate`].
     ///
     /// # Communication
-    /// As [`Mgrit::solve`] on one level.
+    /// As [`LayerParallel::evaluate`], on one level.
     pub fn evaluate_exact(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, None)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
@@ -257,7 +256,7 @@ impl<N: Network> LayerParallel<N> {
     /// As [`LayerParallel::evaluate`].
     ///
     /// # Communication
-    /// As [`Mgrit::solve`].
+    /// As [`LayerParallel::evaluate`].
     pub fn forward(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Forward<'_, N>, TrainError> {
         let (batch, opened) = self.open(batch, input, self.noise)?;
         forward((&self.network, &self.comm), &mut self.solvers, batch, opened, self.on_non_finite)
@@ -315,6 +314,11 @@ impl<N: Network> LayerParallel<N> {
         forward((&self.network, &self.comm), solvers, batch, opened, self.on_non_finite)
     }
 
+    /// Frees the exact solvers, which hold states of their own.
+    pub(crate) fn forget_exact(&mut self) {
+        self.exact = None;
+    }
+
     /// Makes the exact solvers, unless they exist.
     fn make_exact(&mut self) -> Result<(), TrainError> {
         if self.exact.is_none() {
@@ -338,140 +342,4 @@ fn evaluate<N: Network>(
     let zero = network.zero_state(batch);
     solvers.forward.solve(&network.block(batch), first, Guess::From(&|_| zero.clone()))?;
     Ok(solvers.forward.last_state().and_then(|u| network.close(u, batch)))
-}
-
-fn forward<'a, N: Network>(
-    (network, comm): (&'a N, &'a Communicator),
-    solvers: &'a mut Solvers<N::State>,
-    batch: N::Batch,
-    opened: Opened<N>,
-    on_non_finite: OnNonFinite,
-) -> Result<Forward<'a, N>, TrainError> {
-    let (first, opening) = opened.unzip();
-    let zero = network.zero_state(&batch);
-    let guess = |_| zero.clone();
-    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, Guess::From(&guess))?;
-    Ok(Forward { network, comm, solvers, batch, zero, opening, linearized, on_non_finite, report })
-}
-
-/// A batch whose states are known.
-pub struct Forward<'a, N: Network> {
-    network: &'a N,
-    comm: &'a Communicator,
-    solvers: &'a mut Solvers<N::State>,
-    batch: N::Batch,
-    zero: N::State,
-    opening: Option<OpeningPullback<N::State>>,
-    linearized: Linearized<N::Tape>,
-    on_non_finite: OnNonFinite,
-    /// How the forward solve went.
-    pub report: SolveReport,
-}
-
-impl<'a, N: Network> Forward<'a, N> {
-    /// The loss that `loss` makes of the output, shape `[batch, classes]`, on the last rank; elsewhere nothing is done
-    /// and `loss` is not called.
-    ///
-    /// # Errors
-    /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`]).
-    pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
-        let closed = match self.solvers.forward.last_state() {
-            Some(u) => self.network.close_recorded(u, &self.batch, loss).map_err(TrainError::Closing)?,
-            None => None,
-        };
-        match &closed {
-            Some(Closed { loss, .. }) if !loss.is_finite() && self.on_non_finite == OnNonFinite::Fail => {
-                Err(TrainError::LossNotFinite { loss: *loss })
-            }
-            _ => Ok(Loss { forward: self, closed }),
-        }
-    }
-}
-
-/// A batch whose loss is known, on the last rank.
-pub struct Loss<'a, N: Network> {
-    forward: Forward<'a, N>,
-    closed: Option<Closed<N::State>>,
-}
-
-impl<N: Network> Loss<'_, N> {
-    /// The loss, on the last rank.
-    pub fn value(&self) -> Option<f64> {
-        self.closed.as_ref().map(|c| c.loss)
-    }
-
-    /// The output, on the last rank.
-    pub fn output(&self) -> Option<&Tensor<2>> {
-        self.closed.as_ref().map(|c| &c.output)
-    }
-
-    /// Solves the adjoint and forms the gradients of this rank's parameters.
-    ///
-    /// # Errors
-    /// A failed solve.
-    ///
-    /// # Communication
-    /// As [`Mgrit::solve`]; [`sum_tied`] where parameters are tied.
-    pub fn backward(self) -> Result<Backward, TrainError> {
-        let loss = self.value();
-        let (network, comm) = (self.forward.network, self.forward.comm);
-        let mut gradients = Gradients::new();
-        let (forward, backward) = self.backward_into(|more| {
-            gradients.extend(more);
-            Ok(())
-        })?;
-        sum_tied(network, comm, &mut gradients)?;
-        Ok(Backward { loss, gradients, forward, backward })
-    }
-
-    /// As [`Loss::backward`], and hands gradients to `sink` as soon as they are formed: closing layer, layers in the order
-    /// of the sweep, opening layer. Returns the reports of the forward and the backward solve.
-    ///
-    /// # Errors
-    /// A failed solve, or what `sink` returns.
-    ///
-    /// # Communication
-    /// As [`Mgrit::solve`].
-    pub fn backward_into(
-        self,
-        mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
-    ) -> Result<(SolveReport, SolveReport), TrainError> {
-        let Forward { network, solvers, batch, zero, opening, linearized, report: forward, .. } = self.forward;
-        let lambda = match self.closed {
-            Some(closed) => {
-                sink(closed.gradients)?;
-                Some(closed.lambda)
-            }
-            None => None,
-        };
-        let guess = |_| zero.clone();
-        let Solvers { forward: states, adjoint } = solvers;
-        let guess = Guess::From(&guess);
-        // The solver's sink cannot fail; the first error waits for the end of the sweep.
-        let mut sunk = Ok(());
-        let sink_layer = |layer: LayerGradients<Gradients>| {
-            if sunk.is_ok() {
-                sunk = sink(layer.gradients);
-            }
-        };
-        let block = network.block(&batch);
-        let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, guess, sink_layer)?;
-        sunk?;
-        if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
-            sink(pullback(lambda.clone()).map_err(TrainError::Opening)?)?;
-        }
-        Ok((forward, backward))
-    }
-}
-
-/// Gradients of a batch.
-pub struct Backward {
-    /// The loss, on the last rank.
-    pub loss: Option<f64>,
-    /// Gradients of this rank's parameters.
-    pub gradients: Gradients,
-    /// How the forward solve went.
-    pub forward: SolveReport,
-    /// How the backward solve went.
-    pub backward: SolveReport,
 }

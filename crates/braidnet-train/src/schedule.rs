@@ -201,7 +201,8 @@ impl Schedule {
 
     /// Whether states and gradients are those of the plain loop.
     pub fn is_exact(&self) -> bool {
-        self.forward.max_levels == 1 && self.backward.max_levels == 1
+        let is_sequential = self.forward.max_levels == 1 && self.backward.max_levels == 1;
+        is_sequential || self.micro_batching == MicroBatching::Pipelined
     }
 
     /// The same MGRIT solve both ways.

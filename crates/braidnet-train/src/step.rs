@@ -127,8 +127,9 @@ impl<N: Network> LayerParallel<N> {
     /// A failed solve or message, or what `forwarded` returns.
     ///
     /// # Communication
-    /// Every rank must call it. As [`braidnet_mgrit::Mgrit::solve`] per micro-batch; in a pipeline one message per
-    /// micro-batch, rank border and direction; all-reduces over the data axis are started.
+    /// Every rank must call it. As [`LayerParallel::forward`] and [`Loss::backward_into`](crate::Loss::backward_into) per
+    /// micro-batch; in a pipeline one message per micro-batch, rank border and direction, and one more forward where the
+    /// size of a batch does not say it all. All-reduces over the data axis are started.
     ///
     /// # Cost
     /// Of the schedule, per micro-batch.

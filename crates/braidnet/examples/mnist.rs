@@ -76,8 +76,13 @@ impl Options {
         if let Some(folder) = folder {
             ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
         }
-        self.launch.check(config.layers)?;
+        self.launch.check(self.solved_layers()?)?;
         Ok(())
+    }
+
+    /// The layers that the solver counts; they do not depend on the images.
+    fn solved_layers(&self) -> anyhow::Result<usize> {
+        Ok(self.network.config([1, 28, 28], 10).grid()?.n_steps())
     }
 
     fn has_baseline(&self) -> bool {
@@ -117,7 +122,7 @@ fn run(options: &Options, table: &str) -> anyhow::Result<()> {
 /// Both runs and the table.
 fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) -> anyhow::Result<()> {
     let mut rows: Vec<Row> = Vec::new();
-    let mesh = Mesh::new(world, &options.launch.mesh(), options.network.layers)?;
+    let mesh = Mesh::new(world, &options.launch.mesh(), options.solved_layers()?)?;
     if world.rank() == 0 && (options.training.out.is_some() || options.config.config.is_some() || options.dry_run) {
         println!("{table}");
     }
@@ -146,7 +151,7 @@ fn baseline(options: &Options, world: &Communicator, data: &Data) -> anyhow::Res
     let mut stopped = None;
     if let Some(alone) = world.first_ranks(1)? {
         let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
-        let mesh = Mesh::new(&alone, &one, options.network.layers)?;
+        let mesh = Mesh::new(&alone, &one, options.solved_layers()?)?;
         let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
         let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
         let trained = train(options, &phase, &mesh, data)?;

@@ -25,7 +25,8 @@ use sample::SampleArgs;
 use text::Text;
 
 /// Defaults of shared options. Layers that start equal within coarse steps, the exact forward solve, a step of 1/4 and the
-/// adaptive control, which goes up early as one iteration leaves an error of about rho, are what keeps the gradients of a transformer close to the exact ones: `docs/training.md` has numbers.
+/// adaptive control, which goes up early as one iteration leaves an error of about rho, are what keeps the gradients of a
+/// transformer close to the exact ones: `docs/training.md` has numbers.
 const DEFAULTS: &[(&str, &str)] = &[
     ("layers", "16"),
     ("d-model", "48"),

@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
+use super::layer_norm::EPSILON;
 use super::pair::PairState;
 use super::space::{PairBatch, PairSpace, SequenceBatch, SequenceSpace};
 use crate::autograd::parameter_gradients;
@@ -29,9 +30,6 @@ struct Projection {
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
 }
-
-/// Added to the variance.
-const EPSILON: f64 = 1e-5;
 
 impl Head {
     /// From `d_model` features to `classes`.

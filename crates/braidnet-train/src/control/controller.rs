@@ -74,14 +74,15 @@ impl Controller {
     ///
     /// # Errors
     /// As [`Controller::new`]; [`ControlError::State`] if the state is none, [`ControlError::OtherLadder`] if an adaptive
-    /// controller is to go on from that of a ladder with other rungs.
+    /// controller is to go on from that of a ladder with other rungs which has changed the schedule.
     pub fn from_json(config: ControlConfig, ladder: Ladder, state: &Value) -> Result<Self, ControlError> {
         config.validate()?;
         let damaged = |reason| ControlError::State { reason };
         let state = State::deserialize(state).map_err(|e| damaged(e.to_string()))?;
         let now = ladder.names();
         let adaptive = config.kind == ControlKind::Adaptive;
-        if state.rungs != now && !adaptive {
+        let is_untouched = state.rung == 0 && state.since.is_none();
+        if state.rungs != now && (!adaptive || is_untouched) {
             return Self::new(config, ladder);
         }
         if state.rungs != now {

@@ -43,6 +43,7 @@ impl<T, D: Dataset<T>> Source<T> for Bucketed<D> {
 
     fn epoch<'a>(&'a self, order: Order) -> Result<Box<dyn Reader<T> + Send + 'a>, LoadError> {
         let order = match order {
+            // Fails for a batch of 0 alone, of which there is none.
             Order::Shuffled { seed, epoch } => bucketed_order(&self.lengths, self.batch, seed, epoch).ok(),
             Order::AsStored => None,
         };

@@ -45,8 +45,8 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             Some(_) => measured = self.judge_solves(report.forward.as_ref(), report.backward.as_ref())?,
             None => {}
         }
-        self.model.set_solves(&schedule, |options| options)?;
         if let Some(micro) = micro.filter(|_| self.controller.config().gradient_error) {
+            self.model.set_solves(&schedule, |options| options)?;
             let error = self.model.error_of(micro, &self.task)?;
             (measured.gradient_error, measured.cosine) = (Some(error.relative), Some(error.cosine));
         }
@@ -112,8 +112,9 @@ fn agree(own: &Measured, data: &Communicator) -> Result<Measured, TrainError> {
     if data.size() == 1 {
         return Ok(*own);
     }
+    // A residual of exactly 0 is round-off without a rho.
     let pack = |value: Option<f64>, at_floor: bool| {
-        [f64::from(u8::from(value.is_some())), value.unwrap_or(0.0), f64::from(u8::from(at_floor))]
+        [f64::from(u8::from(value.is_some() || at_floor)), value.unwrap_or(0.0), f64::from(u8::from(at_floor))]
     };
     let packed = [
         pack(own.rho_forward, own.at_floor_forward),
@@ -122,18 +123,53 @@ fn agree(own: &Measured, data: &Communicator) -> Result<Measured, TrainError> {
         pack(own.cosine.map(|cosine| -cosine), false),
     ];
     let all: Vec<Vec<f64>> = data.all_gather(packed.concat(), &())?;
-    let worst = |n: usize| {
-        let mut worst: (Option<f64>, bool) = (None, false);
-        for said in &all {
-            let [present, value, at_floor] = said[3 * n..3 * n + 3] else { continue };
-            let (at_floor, above) = (at_floor == 1.0 && value.is_finite(), worst.0.is_none_or(|w| !(value <= w)));
-            if present == 1.0 && (above || worst.1) && !(at_floor && worst.0.is_some()) {
-                worst = (Some(value), at_floor);
-            }
+    let of = |n: usize| worst(all.iter().filter_map(|said| <[f64; 3]>::try_from(&said[3 * n..3 * n + 3]).ok()));
+    let [(rho_forward, at_floor_forward), (rho_backward, at_floor_backward)] = [of(0), of(1)];
+    let cosine = of(3).0.map(|negative| -negative);
+    Ok(Measured { rho_forward, rho_backward, at_floor_forward, at_floor_backward, gradient_error: of(2).0, cosine })
+}
+
+/// The worst of what ranks say, each whether it has a value, the value, and whether that is round-off.
+fn worst(said: impl IntoIterator<Item = [f64; 3]>) -> (Option<f64>, bool) {
+    let mut worst: (Option<f64>, bool) = (None, false);
+    for [present, value, at_floor] in said {
+        let at_floor = at_floor == 1.0 && value.is_finite();
+        let is_worse = match worst {
+            _ if present != 1.0 => false,
+            (None, _) => true,
+            // Nothing is worse than a NaN.
+            (Some(known), _) if known.is_nan() => false,
+            (Some(_), true) if !at_floor => true,
+            (Some(_), false) if at_floor => false,
+            (Some(known), _) => value.is_nan() || value > known,
+        };
+        if is_worse {
+            worst = (Some(value), at_floor);
         }
-        worst
-    };
-    let [(rho_forward, at_floor_forward), (rho_backward, at_floor_backward)] = [worst(0), worst(1)];
-    let cosine = worst(3).0.map(|negative| -negative);
-    Ok(Measured { rho_forward, rho_backward, at_floor_forward, at_floor_backward, gradient_error: worst(2).0, cosine })
+    }
+    worst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nan_is_the_worst_whoever_says_it() {
+        let (nan, infinity) = (f64::NAN, f64::INFINITY);
+        for said in [[0.5, nan], [nan, 0.5], [infinity, nan], [nan, infinity]] {
+            let (value, at_floor) = worst(said.map(|value| [1.0, value, 0.0]));
+            assert!(value.is_some_and(f64::is_nan) && !at_floor, "{said:?}");
+        }
+        assert_eq!(worst([[1.0, 0.7, 0.0], [1.0, 0.5, 0.0]]), (Some(0.7), false));
+    }
+
+    #[test]
+    fn round_off_counts_where_nobody_has_more() {
+        let (floor, more, absent) = ([1.0, 0.9, 1.0], [1.0, 0.1, 0.0], [0.0; 3]);
+        assert_eq!(worst([floor, more]), (Some(0.1), false));
+        assert_eq!(worst([more, floor]), (Some(0.1), false));
+        assert_eq!(worst([absent, floor]), (Some(0.9), true));
+        assert_eq!(worst([absent; 2]), (None, false));
+    }
 }

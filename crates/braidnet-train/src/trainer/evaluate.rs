@@ -73,6 +73,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
                 }
             }
         }
+        self.model.forget_exact();
         self.mesh.world().all_reduce(&mut sums, ReduceOp::Sum)?;
         let [loss, correct, _] = sums.map(|sum| sum / sums[2]);
         Ok(Score { loss, accuracy: self.task.correct.as_ref().map(|_| correct) })

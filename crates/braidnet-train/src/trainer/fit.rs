@@ -122,6 +122,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         }
         self.sum_up_control(&mut fit)?;
         self.finish_saving(&mut fit)?;
+        self.model.set_noise(None);
         fit.trace.finish(self.mesh.world())?;
         self.write_state(fit.outcome.end)?;
         fit.display.finish();
@@ -286,7 +287,13 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
 
     fn n_parameters(&self) -> Result<u64, TrainError> {
         let mut n = [0];
-        self.model.network().visit_parameters(|p| n[0] += p.shape.iter().product::<usize>() as u64);
+        // Parameters that are one count once.
+        let copies: Vec<String> = self.model.network().tied().into_iter().map(|[_, closing]| closing).collect();
+        self.model.network().visit_parameters(|p| {
+            if !copies.contains(&p.name) {
+                n[0] += p.shape.iter().product::<usize>() as u64;
+            }
+        });
         self.mesh.layer().all_reduce(&mut n, ReduceOp::Sum)?;
         Ok(n[0])
     }

@@ -53,6 +53,7 @@ impl<N: Network> LayerParallel<N> {
         let loss = |output| weighted(task, output, micro.target.as_ref(), 1.0);
         let gradients = self.forward_of(micro)?.loss(loss)?.backward()?.gradients;
         let exact = self.exact_forward_of(micro)?.loss(loss)?.backward()?.gradients;
+        self.forget_exact();
         self.distance(&gradients, exact)
     }
 
@@ -67,15 +68,16 @@ impl<N: Network> LayerParallel<N> {
         Ok([forward, backward])
     }
 
-    /// The 2-norms of all C-point states of the last two solves, forward and adjoint, and the elements of one sample's
-    /// state.
+    /// The 2-norms of the states of the last two solves, forward and adjoint, over the points that residuals are of (all
+    /// C-points but the first), and the elements of one sample's state.
     ///
     /// # Communication
     /// Collective over the layer axis: one all-reduce.
     pub(crate) fn state_norms(&self) -> Result<([f64; 2], usize), TrainError> {
         let squares = |solver: &Mgrit<N::State>| -> f64 {
-            let finest = solver.hierarchy().finest();
-            let points = (0..=finest.n_steps()).filter(|point| finest.is_c_point(*point));
+            let (finest, own) = (solver.hierarchy().finest(), solver.layout().share(0).steps.clone());
+            // Those that this rank computes: a point at a border is held by both ranks.
+            let points = (own.start + 1..=own.end).filter(|point| finest.is_c_point(*point));
             points.filter_map(|point| solver.state(point)).map(State::norm_squared).sum()
         };
         let mut sums = [squares(&self.solvers.forward), squares(&self.solvers.adjoint)];

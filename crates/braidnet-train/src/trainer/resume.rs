@@ -36,7 +36,7 @@ impl<N: Network, T> Trainer<N, T> {
     /// Loads the checkpoint that the configuration asks for; `n` is the number of training samples.
     ///
     /// # Errors
-    /// If it is refused, or is of another network, seed or number of samples.
+    /// If it is refused, or is of another network, seed, batch, optimizer or number of samples, or of another ladder.
     ///
     /// # Communication
     /// Collective over the world: rank 0 says which checkpoint; every rank reads its own layers.

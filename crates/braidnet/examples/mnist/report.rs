@@ -1,4 +1,4 @@
-//! What the example prints.
+//! The table at the end of the examples that train.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use braidnet::train::memory;
 /// One line of the final table.
 pub struct Row {
     pub name: String,
-    /// Correct part of the test images, by the exact forward pass; none if the run stopped before its first evaluation.
+    /// Right part of the test set, by the exact forward pass; none if the run stopped before its first evaluation.
     pub accuracy: Option<f64>,
     /// Median, and first and last decile, of a training step.
     pub step: [Duration; 3],

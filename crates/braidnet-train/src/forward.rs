@@ -1,0 +1,146 @@
+//! A batch on its way: states, loss, gradients.
+
+use braidnet_comm::Communicator;
+use braidnet_mgrit::{Guess, LayerGradients, Linearized, OnNonFinite, SolveReport, solve_adjoint_into};
+use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
+use burn::tensor::Tensor;
+
+use crate::model::{Opened, Solvers};
+use crate::{TrainError, sum_tied};
+
+/// Solves for the states of a batch, and linearises every layer there.
+pub(crate) fn forward<'a, N: Network>(
+    (network, comm): (&'a N, &'a Communicator),
+    solvers: &'a mut Solvers<N::State>,
+    batch: N::Batch,
+    opened: Opened<N>,
+    on_non_finite: OnNonFinite,
+) -> Result<Forward<'a, N>, TrainError> {
+    let (first, opening) = opened.unzip();
+    let zero = network.zero_state(&batch);
+    let guess = |_| zero.clone();
+    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, Guess::From(&guess))?;
+    Ok(Forward { network, comm, solvers, batch, zero, opening, linearized, on_non_finite, report })
+}
+
+/// A batch whose states are known.
+pub struct Forward<'a, N: Network> {
+    network: &'a N,
+    comm: &'a Communicator,
+    solvers: &'a mut Solvers<N::State>,
+    batch: N::Batch,
+    zero: N::State,
+    opening: Option<OpeningPullback<N::State>>,
+    linearized: Linearized<N::Tape>,
+    on_non_finite: OnNonFinite,
+    /// How the forward solve went.
+    pub report: SolveReport,
+}
+
+impl<'a, N: Network> Forward<'a, N> {
+    /// The loss that `loss` makes of the output, shape `[batch, classes]`, on the last rank; elsewhere nothing is done
+    /// and `loss` is not called.
+    ///
+    /// # Errors
+    /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`]).
+    pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
+        let closed = match self.solvers.forward.last_state() {
+            Some(u) => self.network.close_recorded(u, &self.batch, loss).map_err(TrainError::Closing)?,
+            None => None,
+        };
+        match &closed {
+            Some(Closed { loss, .. }) if !loss.is_finite() && self.on_non_finite == OnNonFinite::Fail => {
+                Err(TrainError::LossNotFinite { loss: *loss })
+            }
+            _ => Ok(Loss { forward: self, closed }),
+        }
+    }
+}
+
+/// A batch whose loss is known, on the last rank.
+pub struct Loss<'a, N: Network> {
+    forward: Forward<'a, N>,
+    closed: Option<Closed<N::State>>,
+}
+
+impl<N: Network> Loss<'_, N> {
+    /// The loss, on the last rank.
+    pub fn value(&self) -> Option<f64> {
+        self.closed.as_ref().map(|c| c.loss)
+    }
+
+    /// The output, on the last rank.
+    pub fn output(&self) -> Option<&Tensor<2>> {
+        self.closed.as_ref().map(|c| &c.output)
+    }
+
+    /// Solves the adjoint and forms the gradients of this rank's parameters.
+    ///
+    /// # Errors
+    /// A failed solve.
+    ///
+    /// # Communication
+    /// As [`Mgrit::solve`]; [`sum_tied`] where parameters are tied.
+    pub fn backward(self) -> Result<Backward, TrainError> {
+        let loss = self.value();
+        let (network, comm) = (self.forward.network, self.forward.comm);
+        let mut gradients = Gradients::new();
+        let (forward, backward) = self.backward_into(|more| {
+            gradients.extend(more);
+            Ok(())
+        })?;
+        sum_tied(network, comm, &mut gradients)?;
+        Ok(Backward { loss, gradients, forward, backward })
+    }
+
+    /// As [`Loss::backward`], and hands gradients to `sink` as soon as they are formed: closing layer, layers in the order
+    /// of the sweep, opening layer. Returns the reports of the forward and the backward solve.
+    ///
+    /// # Errors
+    /// A failed solve, or what `sink` returns.
+    ///
+    /// # Communication
+    /// As [`Mgrit::solve`].
+    pub fn backward_into(
+        self,
+        mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
+    ) -> Result<(SolveReport, SolveReport), TrainError> {
+        let Forward { network, solvers, batch, zero, opening, linearized, report: forward, .. } = self.forward;
+        let lambda = match self.closed {
+            Some(closed) => {
+                sink(closed.gradients)?;
+                Some(closed.lambda)
+            }
+            None => None,
+        };
+        let guess = |_| zero.clone();
+        let Solvers { forward: states, adjoint } = solvers;
+        let guess = Guess::From(&guess);
+        // The solver's sink cannot fail; the first error waits for the end of the sweep.
+        let mut sunk = Ok(());
+        let sink_layer = |layer: LayerGradients<Gradients>| {
+            if sunk.is_ok() {
+                sunk = sink(layer.gradients);
+            }
+        };
+        let block = network.block(&batch);
+        let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, guess, sink_layer)?;
+        sunk?;
+        if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
+            sink(pullback(lambda.clone()).map_err(TrainError::Opening)?)?;
+        }
+        Ok((forward, backward))
+    }
+}
+
+/// Gradients of a batch.
+pub struct Backward {
+    /// The loss, on the last rank.
+    pub loss: Option<f64>,
+    /// Gradients of this rank's parameters.
+    pub gradients: Gradients,
+    /// How the forward solve went.
+    pub forward: SolveReport,
+    /// How the backward solve went.
+    pub backward: SolveReport,
+}
