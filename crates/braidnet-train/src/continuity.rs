@@ -42,7 +42,7 @@ impl Continuity {
         model.network().visit_parameters(|p| {
             let place = p.name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
             if let Some((layer, name)) = place.and_then(|(layer, name)| Some((layer.parse().ok()?, name.to_owned()))) {
-                layers.entry(layer).or_insert_with(Layer::new).insert(name, (p.id, p.shape, p.values));
+                layers.entry(layer).or_default().insert(name, (p.id, p.shape, p.values));
             }
         });
         let ends = layers.first_key_value().zip(layers.last_key_value());

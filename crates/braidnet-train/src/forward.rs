@@ -42,7 +42,7 @@ impl<'a, N: Network> Forward<'a, N> {
     /// and `loss` is not called.
     ///
     /// # Errors
-    /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`]).
+    /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`](crate::LayerParallel::set_on_non_finite)).
     pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
         let closed = match self.solvers.forward.last_state() {
             Some(u) => self.network.close_recorded(u, &self.batch, loss).map_err(TrainError::Closing)?,
@@ -80,7 +80,7 @@ impl<N: Network> Loss<'_, N> {
     /// A failed solve.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`]; [`sum_tied`] where parameters are tied.
+    /// As [`Mgrit::solve`](braidnet_mgrit::Mgrit::solve); [`sum_tied`] where parameters are tied.
     pub fn backward(self) -> Result<Backward, TrainError> {
         let loss = self.value();
         let (network, comm) = (self.forward.network, self.forward.comm);
@@ -100,7 +100,7 @@ impl<N: Network> Loss<'_, N> {
     /// A failed solve, or what `sink` returns.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`].
+    /// As [`Mgrit::solve`](braidnet_mgrit::Mgrit::solve).
     pub fn backward_into(
         self,
         mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,

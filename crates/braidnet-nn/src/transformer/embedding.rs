@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData, s};
 use serde::{Deserialize, Serialize};
 
 use super::pair::PairState;
@@ -31,7 +31,7 @@ fn embed(tokens: &Tensor<2, Int>, table: &Embedding, positions: Option<&Embeddin
     let weight = table.weight.val();
     let [_, d_model] = weight.dims();
     let positions = match positions {
-        Some(table) => table.weight.val().slice([0..length]),
+        Some(table) => table.weight.val().slice(s![0..length]),
         None => sinusoidal(length, d_model, &weight.device()),
     };
     TensorState(table.forward(tokens.clone()) + positions.unsqueeze())
@@ -52,7 +52,7 @@ fn gradients(
         let rows = lambda.clone().reshape([batch * length, d_model]);
         of_tokens = of_tokens.select_assign(0, tokens.reshape([batch * length]), rows, IndexingUpdateOp::Add);
         let sums = lambda.sum_dim(0).reshape([length, d_model]);
-        of_positions = of_positions.map(|zeros| zeros.slice_assign([0..length], sums));
+        of_positions = of_positions.map(|zeros| zeros.slice_assign(s![0..length], sums));
     }
     gradients.push(Gradient::new(table.weight.id, of_tokens));
     gradients.extend(positions.zip(of_positions).map(|(table, values)| Gradient::new(table.weight.id, values)));
