@@ -50,6 +50,12 @@ pub enum TrainError {
     /// The derivatives of the closing layer.
     #[error("the closing layer cannot be pulled back: {0}")]
     Closing(#[source] StepError),
+    /// Targets that do not fit the output.
+    #[error("the targets of a batch do not fit: {reason}")]
+    BadTarget {
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A batch without samples.
     #[error("a batch of 0 samples: use at least 1")]
     EmptyBatch,

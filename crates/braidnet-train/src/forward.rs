@@ -44,8 +44,16 @@ impl<'a, N: Network> Forward<'a, N> {
     /// # Errors
     /// [`TrainError::LossNotFinite`], unless that is only to be reported ([`LayerParallel::set_on_non_finite`](crate::LayerParallel::set_on_non_finite)).
     pub fn loss(self, loss: impl FnOnce(Tensor<2>) -> Tensor<1>) -> Result<Loss<'a, N>, TrainError> {
+        self.try_loss(|output| Ok(loss(output)))
+    }
+
+    /// As [`Forward::loss`], with a loss that may refuse its targets.
+    pub(crate) fn try_loss(
+        self,
+        loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, TrainError>,
+    ) -> Result<Loss<'a, N>, TrainError> {
         let closed = match self.solvers.forward.last_state() {
-            Some(u) => self.network.close_recorded(u, &self.batch, loss).map_err(TrainError::Closing)?,
+            Some(u) => close(self.network, u, &self.batch, loss)?,
             None => None,
         };
         match &closed {
@@ -55,6 +63,24 @@ impl<'a, N: Network> Forward<'a, N> {
             _ => Ok(Loss { forward: self, closed }),
         }
     }
+}
+
+/// The end of a forward pass, with a loss that may refuse its targets.
+pub(crate) fn close<N: Network>(
+    network: &N,
+    state: &N::State,
+    batch: &N::Batch,
+    loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, TrainError>,
+) -> Result<Option<Closed<N::State>>, TrainError> {
+    let mut refused = None;
+    let loss = |output: Tensor<2>| {
+        loss(output.clone()).unwrap_or_else(|error| {
+            refused = Some(error);
+            output.sum()
+        })
+    };
+    let closed = network.close_recorded(state, batch, loss).map_err(TrainError::Closing)?;
+    refused.map_or(Ok(closed), Err)
 }
 
 /// A batch whose loss is known, on the last rank.

@@ -25,6 +25,9 @@ pub enum Decay {
         /// Part of the rate that is left, 0..=1.
         end: f64,
     },
+    /// As `1 / sqrt(step)`, from the end of the warm-up on: the rate of Vaswani et al., Attention is all you need (2017), "Noam's",
+    /// by its largest value.
+    InverseSqrt,
     /// By a factor every step.
     Exponential {
         /// The factor, above 0 and below 1.
@@ -73,12 +76,14 @@ impl LearningRate {
             Decay::Exponential { gamma } | Decay::Steps { gamma, .. } if !(gamma > 0.0 && gamma < 1.0) => {
                 return bad("factor of the learning rate", gamma, "a number between 0 and 1");
             }
+            Decay::InverseSqrt if self.warmup == 0 => {
+                return bad("number of warm-up steps of an inverse square root", 0.0, "at least 1");
+            }
             Decay::Steps { every: 0, .. } => return bad("number of steps between two rates", 0.0, "at least 1"),
             _ => {}
         }
         let decaying = n_steps.saturating_sub(self.warmup).max(1);
-        let mut rates =
-            Rates { rate: self.rate, warmup: self.warmup, done, scheduler: self.decay.scheduler(decaying)? };
+        let mut rates = Rates { config: *self, done, scheduler: self.decay.scheduler(decaying)? };
         for _ in self.warmup..done {
             rates.scheduler.as_mut().map(ModuleLrScheduler::step);
         }
@@ -87,10 +92,10 @@ impl LearningRate {
 }
 
 impl Decay {
-    /// burn's scheduler of factors from 1 on; none for a constant rate.
+    /// burn's scheduler of factors from 1 on; none where there is a formula.
     fn scheduler(self, n_steps: usize) -> Result<Option<ModuleLrScheduler>, TrainError> {
         let scheduler = match self {
-            Self::None => return Ok(None),
+            Self::None | Self::InverseSqrt => return Ok(None),
             Self::Linear { end } => LinearLrSchedulerConfig::new(1.0, end, n_steps).init(),
             Self::Cosine { end } => CosineAnnealingLrSchedulerConfig::new(1.0, n_steps).with_min_lr(end).init(),
             Self::Exponential { gamma } => ExponentialLrSchedulerConfig::new(1.0, gamma).init(),
@@ -102,8 +107,7 @@ impl Decay {
 
 /// The learning rates of a run, one after the other.
 pub(crate) struct Rates {
-    rate: f64,
-    warmup: usize,
+    config: LearningRate,
     done: usize,
     scheduler: Option<ModuleLrScheduler>,
 }
@@ -112,11 +116,15 @@ impl Rates {
     /// The rate of the next step.
     pub fn next(&mut self) -> f64 {
         self.done += 1;
-        if self.done <= self.warmup {
-            return self.rate * self.done as f64 / self.warmup as f64;
+        let LearningRate { rate, warmup, decay } = self.config;
+        if self.done <= warmup {
+            return rate * self.done as f64 / warmup as f64;
         }
-        let factor = self.scheduler.as_mut().map_or(1.0, |scheduler| scheduler.step().base());
-        self.rate * factor
+        rate * match (&mut self.scheduler, decay) {
+            (Some(scheduler), _) => scheduler.step().base(),
+            (None, Decay::InverseSqrt) => (warmup as f64 / self.done as f64).sqrt(),
+            (None, _) => 1.0,
+        }
     }
 }
 
@@ -148,6 +156,16 @@ mod tests {
                 assert_eq!(rates(config, 20, done), all[done..], "{decay:?} from {done}");
             }
         }
+    }
+
+    #[test]
+    fn an_inverse_square_root_goes_on_from_the_warm_up() {
+        let config = LearningRate { rate: 2.0, warmup: 4, decay: Decay::InverseSqrt };
+        let all = rates(config, 64, 0);
+        assert_eq!((all[3], all[15], all[63]), (2.0, 1.0, 0.5));
+        assert_eq!(rates(config, 64, 9), all[9..]);
+        let cold = LearningRate { warmup: 0, ..config };
+        assert!(cold.start(10, 0).err().unwrap().to_string().contains("warm-up"));
     }
 
     #[test]

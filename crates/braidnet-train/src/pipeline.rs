@@ -18,6 +18,7 @@ use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
 use tracing::trace_span;
 
 use crate::data::Micro;
+use crate::forward::close;
 use crate::model::Opened;
 use crate::step::{n_correct, weighted};
 use crate::{Forwarded, GradientReducer, LayerParallel, Shard, StepReport, Task, TrainError};
@@ -99,7 +100,7 @@ impl<N: Network> Pipeline<'_, N> {
             let items = task.n_items(micro.size, target);
             let weight = items as f64 / shard.global as f64;
             let loss = |output| weighted(task, output, target, weight);
-            let end = self.model.network.close_recorded(&state, &batch, loss).map_err(TrainError::Closing)?;
+            let end = close(&self.model.network, &state, &batch, loss)?;
             if let Some(end) = &end {
                 self.report.forwarded.add_loss(end.loss, items);
                 self.report.forwarded.correct += n_correct(task, &end.output, target);

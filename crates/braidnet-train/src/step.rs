@@ -13,6 +13,7 @@ use crate::{GradientReducer, LayerParallel, MicroBatching, TrainError, pipeline}
 
 type LossFn<T> = dyn Fn(Tensor<2>, &T) -> Tensor<1> + Send + Sync;
 type CorrectFn<T> = dyn Fn(Tensor<2>, &T) -> usize + Send + Sync;
+type CheckFn<T> = dyn Fn(&T, [usize; 2]) -> Result<(), String> + Send + Sync;
 type ItemsFn<T> = dyn Fn(&T) -> usize + Send + Sync;
 
 /// What a network is trained for, with targets `T`.
@@ -24,11 +25,18 @@ pub struct Task<T> {
     /// How many items a batch has, where they are not its samples but, say, the words of its sentences. The mean loss
     /// of a global batch is that over all its items, however it is cut.
     pub items: Option<Arc<ItemsFn<T>>>,
+    /// What is wrong with the targets of a batch whose output has so many rows and classes; `None`: they are not checked.
+    pub check: Option<Arc<CheckFn<T>>>,
 }
 
 impl<T> Clone for Task<T> {
     fn clone(&self) -> Self {
-        Self { loss: self.loss.clone(), correct: self.correct.clone(), items: self.items.clone() }
+        Self {
+            loss: self.loss.clone(),
+            correct: self.correct.clone(),
+            items: self.items.clone(),
+            check: self.check.clone(),
+        }
     }
 }
 
@@ -39,6 +47,7 @@ impl Task<Tensor<1, Int>> {
             loss: Arc::new(|logits, target: &Tensor<1, Int>| cross_entropy(logits, target.clone())),
             correct: Some(Arc::new(|logits, target: &Tensor<1, Int>| correct(logits, target.clone()))),
             items: None,
+            check: Some(Arc::new(|target: &Tensor<1, Int>, output| check_classes(target, output, None))),
         }
     }
 
@@ -59,6 +68,7 @@ impl Task<Tensor<1, Int>> {
             items: Some(Arc::new(move |target: &Tensor<1, Int>| {
                 target.to_data().iter::<i64>().filter(|class| *class != pad).count()
             })),
+            check: Some(Arc::new(move |target: &Tensor<1, Int>, output| check_classes(target, output, Some(pad)))),
         }
     }
 }
@@ -169,7 +179,7 @@ impl<N: Network> LayerParallel<N> {
             let weight = items as f64 / shard.global as f64;
             let forward = self.forward_of(micro)?;
             report.forwarded.note(forward.report.not_finite);
-            let loss = forward.loss(|output| weighted(task, output, micro.target.as_ref(), weight))?;
+            let loss = forward.try_loss(|output| weighted(task, output, micro.target.as_ref(), weight))?;
             if let (Some(value), Some(output)) = (loss.value(), loss.output()) {
                 report.forwarded.add_loss(value, items);
                 report.forwarded.correct += n_correct(task, output, micro.target.as_ref());
@@ -193,11 +203,35 @@ impl<T> Task<T> {
     }
 }
 
+/// That there is one class per row, each of them known, or `pad`.
+fn check_classes(target: &Tensor<1, Int>, [rows, classes]: [usize; 2], pad: Option<i64>) -> Result<(), String> {
+    let n = target.dims()[0];
+    if n != rows {
+        return Err(format!("{n} targets for {rows} rows of the output: give every row one"));
+    }
+    let is_known = |class: i64| Some(class) == pad || usize::try_from(class).is_ok_and(|class| class < classes);
+    match target.to_data().iter::<i64>().enumerate().find(|(_, class)| !is_known(*class)) {
+        Some((row, class)) => Err(format!("row {row} has class {class}, but classes are 0 to {}", classes.max(1) - 1)),
+        None => Ok(()),
+    }
+}
+
 /// The loss times `weight`. Where a rank that needs targets was given none, the loss is NaN, which is reported.
-pub(crate) fn weighted<T>(task: &Task<T>, output: Tensor<2>, target: Option<&T>, weight: f64) -> Tensor<1> {
-    let Some(target) = target else { return output.sum() * f64::NAN };
+///
+/// # Errors
+/// [`TrainError::BadTarget`].
+pub(crate) fn weighted<T>(
+    task: &Task<T>,
+    output: Tensor<2>,
+    target: Option<&T>,
+    weight: f64,
+) -> Result<Tensor<1>, TrainError> {
+    let Some(target) = target else { return Ok(output.sum() * f64::NAN) };
+    if let Some(check) = &task.check {
+        check(target, output.dims()).map_err(|reason| TrainError::BadTarget { reason })?;
+    }
     let loss = (task.loss)(output, target);
-    if weight == 1.0 { loss } else { loss * weight }
+    Ok(if weight == 1.0 { loss } else { loss * weight })
 }
 
 pub(crate) fn n_correct<T>(task: &Task<T>, output: &Tensor<2>, target: Option<&T>) -> usize {

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::describe;
 use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
@@ -100,7 +101,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", describe(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -114,7 +115,7 @@ fn run(options: &Options, table: &str) -> anyhow::Result<()> {
         data.load_all()?;
     }
     launch(&options.launch.launch(), |world| {
-        compare(options, table, &world, &data).map_err(|error| format!("{error:#}"))
+        compare(options, table, &world, &data).map_err(|error| describe(error.as_ref()))
     })?;
     Ok(())
 }

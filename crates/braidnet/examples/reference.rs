@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use braidnet::comm::mpi_world_size;
+use braidnet::describe;
 use braidnet::prelude::*;
 use clap::Parser;
 
@@ -55,7 +56,7 @@ impl Outcome {
 
 fn main() -> ExitCode {
     compare_all().unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", describe(error.as_ref()));
         ExitCode::FAILURE
     })
 }
@@ -78,7 +79,7 @@ fn compare_all() -> anyhow::Result<ExitCode> {
     let most = options.ranks.iter().copied().max().unwrap_or(1);
     ensure!(!options.ranks.contains(&0), "0 ranks: every rank count must be at least 1");
     let failures = launch(&Launch::ranks(mpi_world_size().or(Some(most))), |world| {
-        run(&world, &built, &options).map_err(|error| format!("{error:#}"))
+        run(&world, &built, &options).map_err(|error| describe(error.as_ref()))
     })?;
     Ok(match (failures.into_iter().max().unwrap_or(0), not_built.is_empty()) {
         (1.., _) => ExitCode::FAILURE,

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::describe;
 use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::Parser;
@@ -145,7 +146,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", describe(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -161,7 +162,7 @@ fn run(options: &Options, table: &str) -> anyhow::Result<()> {
     options.launch.check(text.network.grid()?.n_steps())?;
     options.sampling.prompt(&text.split.characters)?;
     launch(&options.launch.launch(), |world| {
-        compare(options, table, &world, &text).map_err(|error| format!("{error:#}"))
+        compare(options, table, &world, &text).map_err(|error| describe(error.as_ref()))
     })?;
     Ok(())
 }

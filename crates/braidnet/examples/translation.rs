@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::describe;
 use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
@@ -149,7 +150,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", describe(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -160,7 +161,7 @@ fn run(options: &Options, table: &str) -> anyhow::Result<()> {
     let data = Data::load(options)?;
     options.validate(&data)?;
     launch(&options.launch.launch(), |world| {
-        compare(options, table, &world, &data).map_err(|error| format!("{error:#}"))
+        compare(options, table, &world, &data).map_err(|error| describe(error.as_ref()))
     })?;
     Ok(())
 }

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod config;
+mod describe;
 pub mod options;
 
 pub use braidnet_checkpoint as checkpoint;
@@ -21,6 +22,7 @@ pub use braidnet_monitor as monitor;
 pub use braidnet_nn as nn;
 pub use braidnet_train as train;
 pub use burn;
+pub use describe::describe;
 
 /// Everything a training program needs.
 pub mod prelude {

@@ -69,7 +69,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
                     let items = self.task.n_items(micro.size, target) as f64;
                     sums[2] += items;
                     sums[1] += n_correct(&self.task, &output, target) as f64;
-                    sums[0] += items * weighted(&self.task, output, target, 1.0).into_scalar::<f64>();
+                    sums[0] += items * weighted(&self.task, output, target, 1.0)?.into_scalar::<f64>();
                 }
             }
         }

@@ -3,6 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use braidnet::checkpoint::{self, Checkpoint};
 use braidnet::data::characters::Characters;
+use braidnet::describe;
 use braidnet::prelude::*;
 use braidnet::train::spread_within_runs;
 use clap::ValueEnum;
@@ -126,7 +127,7 @@ pub fn sample_only(options: &Options) -> anyhow::Result<()> {
         }
         write_sample(options, &mut trainer, &described)
     };
-    launch(&options.launch.launch(), |world| on_rank(world).map_err(|error| format!("{error:#}")))?;
+    launch(&options.launch.launch(), |world| on_rank(world).map_err(|error| describe(error.as_ref())))?;
     Ok(())
 }
 

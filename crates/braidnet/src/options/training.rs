@@ -30,6 +30,8 @@ pub enum DecayName {
     Linear,
     /// Half a cosine down to `--decay-end` of the rate.
     Cosine,
+    /// As one over the square root of the step, after `--warmup`.
+    InverseSqrt,
     /// By `--decay-gamma` every `--decay-every` steps.
     Steps,
     /// By `--decay-gamma` every step.
@@ -170,6 +172,7 @@ impl TrainingArgs {
             DecayName::None => Decay::None,
             DecayName::Linear => Decay::Linear { end: self.decay_end },
             DecayName::Cosine => Decay::Cosine { end: self.decay_end },
+            DecayName::InverseSqrt => Decay::InverseSqrt,
             DecayName::Exponential => Decay::Exponential { gamma: self.decay_gamma },
             DecayName::Steps => Decay::Steps { every: self.decay_every, gamma: self.decay_gamma },
         };
