@@ -219,7 +219,6 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
         for (step, lambda) in steps.iter().zip(states) {
             match self.coarse.get(&(step.level, step.layer)) {
                 Some(linearization) => linearization.pullback(step, lambda)?,
-                None if step.level == 0 => tapes.of(step.layer)?.pullback(step, lambda)?,
                 None => {
                     let layer = self.network.shared_linearization(step).unwrap_or(step.layer);
                     tapes.of(layer)?.pullback(step, lambda)?;

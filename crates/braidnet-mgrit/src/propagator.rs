@@ -89,7 +89,7 @@ pub trait Differentiable: Propagator {
     -> Result<Self::Linearization, StepError>;
 
     /// The layer whose fine linearisation also gives the pullback of this coarse step, so that no second one is needed:
-    /// one of the layers that the step stands for, on the same rank as its first. `step.layer` for an explicit Euler
+    /// one of the layers that the step stands for, on the same rank as its first; of a fine step its own. `step.layer` for an explicit Euler
     /// step with the parameters of its first layer: `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state.
     fn shared_linearization(&self, step: &Step) -> Option<usize> {
         let _ = step;

@@ -17,8 +17,10 @@ mod data;
 mod epochs;
 #[path = "gum/phase.rs"]
 mod phase;
-#[path = "mnist/report.rs"]
+#[path = "common/report.rs"]
 mod report;
+#[path = "common/run.rs"]
+mod run;
 #[path = "gum/word_alone.rs"]
 mod word_alone;
 
@@ -26,9 +28,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::config::ConfigArgs;
 use braidnet::describe;
-use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
 
@@ -105,11 +106,7 @@ impl Options {
         schedule.forward.options("forward")?;
         schedule.backward.options("backward")?;
         self.training.config().validate()?;
-        let folder =
-            self.export.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
-        }
+        run::check_export(self.export.as_deref())?;
         self.launch.check(self.solved_layers()?)?;
         Ok(())
     }
@@ -128,19 +125,7 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    let run = || {
-        let Merged { options, table } = config::parse_with_defaults::<Options>(DEFAULTS)?;
-        let with_timeline = options.training.trace.as_ref().map(|_| timeline::layer());
-        logging::init(with_timeline)?;
-        run(&options, &table)
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", describe(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    run::start(DEFAULTS, |options: &Options| options.training.trace.is_some(), run)
 }
 
 fn run(options: &Options, table: &str) -> anyhow::Result<()> {
@@ -185,17 +170,9 @@ fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) ->
 
 /// The sequential run, on rank 0, and how it ended; the others wait for it.
 fn baseline(options: &Options, world: &Communicator, data: (&Data, &Sizes)) -> anyhow::Result<(Option<Trained>, End)> {
-    let mut trained = None;
-    if let Some(alone) = world.first_ranks(1)? {
-        let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
-        let mesh = Mesh::new(&alone, &one, options.solved_layers()?)?;
-        let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
-        let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
-        trained = Some(train(options, &phase, &mesh, data)?);
-    }
-    let stopped = trained.as_ref().map(|trained| u8::from(trained.end == End::Stopped));
-    let end = if world.broadcast(0, stopped, &())? == 1 { End::Stopped } else { End::Finished };
-    Ok((trained, end))
+    let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
+    let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
+    run::alone(world, options.solved_layers()?, |mesh| train(options, &phase, mesh, data), |trained| trained.end)
 }
 
 /// The run that was asked for.

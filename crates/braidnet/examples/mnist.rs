@@ -4,16 +4,17 @@
 mod data;
 #[path = "mnist/phase.rs"]
 mod phase;
-#[path = "mnist/report.rs"]
+#[path = "common/report.rs"]
 mod report;
+#[path = "common/run.rs"]
+mod run;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::config::ConfigArgs;
 use braidnet::describe;
-use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
 
@@ -72,11 +73,7 @@ impl Options {
         schedule.forward.options("forward")?;
         schedule.backward.options("backward")?;
         self.training.config().validate()?;
-        let folder =
-            self.export.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
-        }
+        run::check_export(self.export.as_deref())?;
         self.launch.check(self.solved_layers()?)?;
         Ok(())
     }
@@ -92,19 +89,7 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    let run = || {
-        let Merged { options, table } = config::parse::<Options>()?;
-        let with_timeline = options.training.trace.as_ref().map(|_| timeline::layer());
-        logging::init(with_timeline)?;
-        run(&options, &table)
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", describe(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    run::start(&[], |options: &Options| options.training.trace.is_some(), run)
 }
 
 fn run(options: &Options, table: &str) -> anyhow::Result<()> {
@@ -132,9 +117,9 @@ fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) ->
     }
     let mut end = End::Finished;
     if options.has_baseline() {
-        let baseline = baseline(options, world, data).context("sequential run")?;
-        end = baseline.end;
-        rows.extend(baseline.row);
+        let (baseline, how) = baseline(options, world, data).context("sequential run")?;
+        end = how;
+        rows.extend(baseline.and_then(|trained| trained.row));
     }
     if end == End::Finished {
         rows.extend(trained(options, table, &mesh, data)?);
@@ -147,20 +132,10 @@ fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) ->
 }
 
 /// The sequential run, on rank 0; the others wait for it.
-fn baseline(options: &Options, world: &Communicator, data: &Data) -> anyhow::Result<Trained> {
-    let mut row = None;
-    let mut stopped = None;
-    if let Some(alone) = world.first_ranks(1)? {
-        let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
-        let mesh = Mesh::new(&alone, &one, options.solved_layers()?)?;
-        let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
-        let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
-        let trained = train(options, &phase, &mesh, data)?;
-        stopped = Some(u8::from(trained.end == End::Stopped));
-        row = trained.row;
-    }
-    let end = if world.broadcast(0, stopped, &())? == 1 { End::Stopped } else { End::Finished };
-    Ok(Trained { row, end })
+fn baseline(options: &Options, world: &Communicator, data: &Data) -> anyhow::Result<(Option<Trained>, End)> {
+    let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
+    let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
+    run::alone(world, options.solved_layers()?, |mesh| train(options, &phase, mesh, data), |trained| trained.end)
 }
 
 /// The run that was asked for.

@@ -3,8 +3,10 @@
 
 #[path = "shakespeare/phase.rs"]
 mod phase;
-#[path = "mnist/report.rs"]
+#[path = "common/report.rs"]
 mod report;
+#[path = "common/run.rs"]
+mod run;
 #[path = "shakespeare/sample.rs"]
 mod sample;
 #[path = "shakespeare/text.rs"]
@@ -14,9 +16,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
-use braidnet::config::{self, ConfigArgs, Merged};
+use braidnet::config::ConfigArgs;
 use braidnet::describe;
-use braidnet::monitor::{logging, timeline};
 use braidnet::prelude::*;
 use clap::Parser;
 
@@ -117,11 +118,7 @@ impl Options {
         if let Some(file) = &self.import {
             ensure!(file.is_file(), "--import: {} is no file", file.display());
         }
-        let folder =
-            self.export.as_ref().and_then(|file| file.parent()).filter(|folder| !folder.as_os_str().is_empty());
-        if let Some(folder) = folder {
-            ensure!(folder.is_dir(), "--export: {} is no folder; make it first", folder.display());
-        }
+        run::check_export(self.export.as_deref())?;
         Ok(())
     }
 
@@ -137,19 +134,7 @@ impl Options {
 }
 
 fn main() -> ExitCode {
-    let run = || {
-        let Merged { options, table } = config::parse_with_defaults::<Options>(DEFAULTS)?;
-        let with_timeline = options.training.trace.as_ref().map(|_| timeline::layer());
-        logging::init(with_timeline)?;
-        run(&options, &table)
-    };
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", describe(error.as_ref()));
-            ExitCode::FAILURE
-        }
-    }
+    run::start(DEFAULTS, |options: &Options| options.training.trace.is_some(), run)
 }
 
 fn run(options: &Options, table: &str) -> anyhow::Result<()> {
@@ -179,9 +164,9 @@ fn compare(options: &Options, table: &str, world: &Communicator, text: &Text) ->
     }
     let mut end = End::Finished;
     if options.has_baseline() {
-        let baseline = baseline(options, world, text).context("sequential run")?;
-        end = baseline.end;
-        rows.extend(baseline.row);
+        let (baseline, how) = baseline(options, world, text).context("sequential run")?;
+        end = how;
+        rows.extend(baseline.and_then(|trained| trained.row));
     }
     if end == End::Finished {
         let phase = Phase::asked_for(options, &mesh, table);
@@ -195,16 +180,7 @@ fn compare(options: &Options, table: &str, world: &Communicator, text: &Text) ->
 }
 
 /// The sequential run, on rank 0; the others wait for it.
-fn baseline(options: &Options, world: &Communicator, text: &Text) -> anyhow::Result<Trained> {
-    let mut row = None;
-    let mut stopped = None;
-    if let Some(alone) = world.first_ranks(1)? {
-        let one = MeshConfig { layer_ranks: Degree::Exactly(1), data_ranks: Degree::Exactly(1) };
-        let mesh = Mesh::new(&alone, &one, text.network.grid()?.n_steps())?;
-        let trained = train(options, &Phase::baseline(), &mesh, text)?;
-        stopped = Some(u8::from(trained.end == End::Stopped));
-        row = trained.row;
-    }
-    let end = if world.broadcast(0, stopped, &())? == 1 { End::Stopped } else { End::Finished };
-    Ok(Trained { row, end })
+fn baseline(options: &Options, world: &Communicator, text: &Text) -> anyhow::Result<(Option<Trained>, End)> {
+    let phase = Phase::baseline();
+    run::alone(world, text.network.grid()?.n_steps(), |mesh| train(options, &phase, mesh, text), |trained| trained.end)
 }

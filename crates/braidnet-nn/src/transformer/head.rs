@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
-use super::layer_norm::EPSILON;
+use super::layer_norm::LayerNorm;
 use super::pair::PairState;
 use super::space::{PairBatch, PairSpace, SequenceBatch, SequenceSpace};
 use crate::autograd::parameter_gradients;
@@ -13,15 +13,8 @@ use crate::{Closed, ClosingLayer, TensorState};
 /// Normalisation over features with a learned scale and shift, and a linear map to logits: `head(LN(x))`.
 #[derive(Module, Debug)]
 pub struct Head {
-    ln: Scale,
+    ln: LayerNorm,
     head: Projection,
-}
-
-/// Scale and shift of a layer norm.
-#[derive(Module, Debug)]
-struct Scale {
-    weight: Param<Tensor<1>>,
-    bias: Param<Tensor<1>>,
 }
 
 /// A linear map whose weight is `[classes, d_model]` as a table of embeddings is, so that they can be one.
@@ -34,10 +27,7 @@ struct Projection {
 impl Head {
     /// From `d_model` features to `classes`.
     pub fn new(d_model: usize, classes: usize, device: &Device) -> Self {
-        let ln = Scale {
-            weight: Initializer::Ones.init([d_model], device),
-            bias: Initializer::Zeros.init([d_model], device),
-        };
+        let ln = LayerNorm::new(d_model, device);
         let weight = Initializer::Zeros.init([classes, d_model], device);
         Self { ln, head: Projection { weight, bias: Initializer::Zeros.init([classes], device) } }
     }
@@ -51,11 +41,7 @@ impl Head {
     /// Logits `[batch * length, classes]` of `[batch, length, d_model]`.
     fn forward(&self, u: Tensor<3>) -> Tensor<2> {
         let [batch, length, d_model] = u.dims();
-        let u: Tensor<2> = u.reshape([batch * length, d_model]);
-        let centred = u.clone() - u.mean_dim(1);
-        let variance = (centred.clone() * centred.clone()).mean_dim(1);
-        let normalised = centred / (variance + EPSILON).sqrt();
-        let scaled = normalised * self.ln.weight.val().unsqueeze() + self.ln.bias.val().unsqueeze();
+        let scaled = self.ln.apply(u.reshape([batch * length, d_model]));
         scaled.matmul(self.head.weight.val().transpose()) + self.head.bias.val().unsqueeze()
     }
 
@@ -114,8 +100,7 @@ impl Head {
     fn target(&self, state: &PairState, batch: &PairBatch) -> TensorState<3> {
         state.y.clone().unwrap_or_else(|| {
             let SequenceBatch { samples, length, .. } = batch.target;
-            let weight = self.ln.weight.val();
-            TensorState(Tensor::zeros([samples, length, weight.dims()[0]], &weight.device()))
+            TensorState(self.ln.zeros([samples, length]))
         })
     }
 }

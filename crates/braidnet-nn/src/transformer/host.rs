@@ -5,9 +5,9 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// Whether the kernels on slices apply to `x`.
+/// Whether the kernels on slices apply to `x`: not to tensors that record, which would lose their history.
 pub(super) fn on_host<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && x.device() == Device::flex()
+    x.dtype() == DType::F32 && x.device() == Device::flex() && !x.is_autodiff()
 }
 
 /// The numbers of a tensor that is [`on_host`], copied only where others share them.

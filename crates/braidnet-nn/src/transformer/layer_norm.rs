@@ -9,7 +9,7 @@ use super::host::{Numbers, on_host, tensor};
 use crate::{Gradient, Gradients};
 
 /// Added to the variance.
-pub(super) const EPSILON: f64 = 1e-5;
+const EPSILON: f64 = 1e-5;
 
 /// Every row with mean 0 and variance 1, then scaled and shifted: `n(x) weight + bias`.
 #[derive(Module, Debug)]

@@ -10,6 +10,7 @@ use crate::Options;
 use crate::data::{Data, Sentences, Sizes, encoder};
 use crate::epochs::EpochScores;
 use crate::report::Row;
+use crate::run;
 
 type Tagger = Trainer<Transformer, Tensor<1, Int>>;
 
@@ -99,10 +100,7 @@ fn trainer(options: &Options, phase: &Phase<'_>, mesh: &Mesh, sizes: &Sizes) -> 
 
 fn training(options: &Options, phase: &Phase<'_>) -> TrainerConfig {
     let config = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };
-    match phase.is_baseline {
-        true => TrainerConfig { out: None, trace: None, micro_batches: 1, probe_every: None, ..config },
-        false => TrainerConfig { probe_every: config.probe_every.filter(|_| !phase.schedule.is_exact()), ..config },
-    }
+    run::settings(config, phase.schedule, phase.is_baseline)
 }
 
 fn build(
@@ -111,13 +109,10 @@ fn build(
     schedule: &Schedule,
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<Transformer>> {
-    let grid = config.grid()?;
-    let partition = options.schedule.schedule().partition(&grid, mesh.shape().layer_ranks, config.coarse)?;
-    // Runs of the schedule that is compared, also in the sequential run: both start from the same parameters.
-    let run = options.schedule.schedule().longest_run(&grid)?;
-    let layers = partition.layers(mesh.layer_rank());
-    let network = config.init(layers, run, options.training.seed, &options.device.device(mesh))?;
-    Ok(LayerParallel::new(network, &grid, &partition, schedule, mesh.layer())?)
+    let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
+        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+    })
 }
 
 fn announce(options: &Options, config: &TransformerConfig, phase: &Phase<'_>, sizes: &Sizes) {

@@ -7,6 +7,7 @@ use braidnet::train::{memory, spread_within_runs};
 use crate::Options;
 use crate::data::{Data, Sizes};
 use crate::report::Row;
+use crate::run;
 
 /// What is run.
 pub struct Phase<'a> {
@@ -78,7 +79,7 @@ fn trainer(
         announce(options, &config, phase);
     }
     let model = build(options, &config, phase.schedule, mesh)?;
-    let training = TrainerConfig { configuration: phase.configuration.clone(), ..training(options, phase) };
+    let training = training(options, phase);
     let description = serde_json::to_value(&config).context("network configuration")?;
     let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
     if let Some(file) = &options.import {
@@ -88,11 +89,8 @@ fn trainer(
 }
 
 fn training(options: &Options, phase: &Phase<'_>) -> TrainerConfig {
-    let config = options.training.config();
-    match phase.is_baseline {
-        true => TrainerConfig { out: None, trace: None, micro_batches: 1, probe_every: None, ..config },
-        false => TrainerConfig { probe_every: config.probe_every.filter(|_| !phase.schedule.is_exact()), ..config },
-    }
+    let config = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };
+    run::settings(config, phase.schedule, phase.is_baseline)
 }
 
 fn build(
@@ -101,13 +99,10 @@ fn build(
     schedule: &Schedule,
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<OdeNet2d>> {
-    let grid = config.grid()?;
-    let partition = options.schedule.schedule().partition(&grid, mesh.shape().layer_ranks, config.coarse)?;
-    // Runs of the schedule that is compared, also in the sequential run: both start from the same parameters.
-    let run = options.schedule.schedule().longest_run(&grid)?;
-    let layers = partition.layers(mesh.layer_rank());
-    let network = config.init(layers, run, options.training.seed, &options.device.device(mesh))?;
-    Ok(LayerParallel::new(network, &grid, &partition, schedule, mesh.layer())?)
+    let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
+        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+    })
 }
 
 fn announce(options: &Options, config: &OdeNet2dConfig, phase: &Phase<'_>) {

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::Options;
 use crate::report::Row;
+use crate::run;
 use crate::sample::sample;
 use crate::text::{Described, Text};
 
@@ -143,15 +144,8 @@ fn saved(options: &Options) -> anyhow::Result<Option<Checkpoint>> {
 }
 
 fn config(options: &Options, phase: &Phase) -> TrainerConfig {
-    let config = options.training.config();
-    match phase.is_baseline {
-        true => TrainerConfig { out: None, trace: None, micro_batches: 1, probe_every: None, ..config },
-        false => TrainerConfig {
-            probe_every: config.probe_every.filter(|_| !phase.schedule.is_exact()),
-            configuration: phase.configuration.clone(),
-            ..config
-        },
-    }
+    let config = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };
+    run::settings(config, &phase.schedule, phase.is_baseline)
 }
 
 /// The trainer of the network, with the parameters of `--import`.
@@ -177,13 +171,10 @@ fn build(
     schedule: &Schedule,
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<Transformer>> {
-    let grid = config.grid()?;
-    let partition = options.schedule.schedule().partition(&grid, mesh.shape().layer_ranks, config.coarse)?;
-    // Runs of the schedule that is compared, also in the sequential run: both start from the same parameters.
-    let run = options.schedule.schedule().longest_run(&grid)?;
-    let layers = partition.layers(mesh.layer_rank());
-    let network = config.init(layers, run, options.training.seed, &options.device.device(mesh))?;
-    Ok(LayerParallel::new(network, &grid, &partition, schedule, mesh.layer())?)
+    let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
+        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+    })
 }
 
 /// Prints some text of the network's own.

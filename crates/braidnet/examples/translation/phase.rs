@@ -6,6 +6,7 @@ use braidnet::train::memory;
 
 use crate::data::Data;
 use crate::report::Row;
+use crate::run;
 use crate::translate;
 use crate::{Options, WHY};
 
@@ -64,7 +65,7 @@ pub fn trainer(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data) -
         announce(options, &config, phase, data);
     }
     let model = build(options, &config, phase.schedule, mesh)?;
-    let training = TrainerConfig { configuration: phase.configuration.clone(), ..training(options, phase) };
+    let training = training(options, phase);
     let description = serde_json::to_value(&config).context("network configuration")?;
     let task = Task::per_token(Some(braidnet::data::pairs::PAD));
     let mut trainer = Trainer::new(mesh, model, phase.schedule, task, description, training)?;
@@ -75,11 +76,8 @@ pub fn trainer(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data) -
 }
 
 fn training(options: &Options, phase: &Phase<'_>) -> TrainerConfig {
-    let config = options.training.config();
-    match phase.is_baseline {
-        true => TrainerConfig { out: None, trace: None, micro_batches: 1, probe_every: None, ..config },
-        false => TrainerConfig { probe_every: config.probe_every.filter(|_| !phase.schedule.is_exact()), ..config },
-    }
+    let config = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };
+    run::settings(config, phase.schedule, phase.is_baseline)
 }
 
 fn build(
@@ -88,13 +86,10 @@ fn build(
     schedule: &Schedule,
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<EncoderDecoder>> {
-    let grid = config.grid()?;
-    let partition = options.schedule.schedule().partition(&grid, mesh.shape().layer_ranks, config.coarse)?;
-    // Runs of the schedule that is compared, also in the sequential run: both start from the same parameters.
-    let run = options.schedule.schedule().longest_run(&grid)?;
-    let layers = partition.layers(mesh.layer_rank());
-    let network = config.init(layers, run, options.training.seed, &options.device.device(mesh))?;
-    Ok(LayerParallel::new(network, &grid, &partition, schedule, mesh.layer())?)
+    let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
+        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+    })
 }
 
 fn announce(options: &Options, config: &EncoderDecoderConfig, phase: &Phase<'_>, data: &Data) {
