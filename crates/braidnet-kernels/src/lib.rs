@@ -1,5 +1,5 @@
-//! The pointwise kernels of a transformer on slices of floats: activations, softmax, layer normalisation, dropout,
-//! sums.
+//! The pointwise kernels of transformers and of a gated recurrent unit on slices of floats: activations, softmax, layer
+//! normalisation, dropout, gates, sums.
 //!
 //! A tensor library runs a softmax or a layer normalisation as a chain of operations, each with a pass over memory and
 //! a tensor of its own. Here each is one call over slices that the caller owns, vectorised, with the pullback that the
@@ -9,6 +9,8 @@
 //! - [`Attention`]: scaled, masked softmax of attention scores.
 //! - [`layer_norm()`]: with [`layer_norm_pullback`] and [`layer_norm_gradients`].
 //! - [`Dropout`]: its mask is a function of a key, the row and the column, never of the order of evaluation.
+//! - [`gru_gates`] and [`GruStep`]: a gated recurrent unit as a step in time, fine or coarse, with its pullback and the
+//!   diagonal of its Jacobian; [`sigmoid`] and [`tanh`] below them.
 //! - [`column_sums`], [`add_to_rows`], [`axpy`], [`mul`]: what a linear layer needs besides its product.
 //!
 //! # Layout
@@ -27,6 +29,7 @@ mod activation;
 mod dropout;
 mod erf;
 mod exp;
+mod gru;
 mod layer_norm;
 mod rows;
 mod softmax;
@@ -35,6 +38,7 @@ mod vector;
 pub use activation::Activation;
 pub use dropout::{Dropout, key};
 pub use erf::{erf, erf_slice};
+pub use gru::{Counts, GruCoarse, GruForm, GruStep, gru_gates, sigmoid, tanh};
 pub use layer_norm::{layer_norm, layer_norm_gradients, layer_norm_pullback};
 pub use rows::{add_to_rows, axpy, column_sums, mul};
 pub use softmax::Attention;

@@ -3,6 +3,7 @@
 mod activation;
 mod common;
 mod dropout;
+mod gru;
 mod layer_norm;
 mod rows;
 mod softmax;
