@@ -16,7 +16,6 @@
 mod glyphs;
 mod hand;
 mod pen;
-mod random;
 
 use rand::seq::SliceRandom;
 

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use crate::LineFault;
+use crate::{LineFault, PictureFault};
 
 /// What can go wrong when data is read or batched.
 ///
@@ -248,6 +248,169 @@ pub enum DataError {
         target_file: PathBuf,
         /// Lines in it.
         n_target: usize,
+    },
+
+    /// Neither the folder nor the one of the archive in it has the two parts of the motion data.
+    #[error(
+        "{}: neither it nor a folder \"UCI HAR Dataset\" in it has folders train and test: unpack the archive there, \
+         or name another folder",
+        folder.display()
+    )]
+    MotionFolder {
+        /// The folder searched.
+        folder: PathBuf,
+    },
+
+    /// One of the files of motion signals or of their labels is not there.
+    #[error(
+        "{} is missing: train and test should each hold nine files in \"Inertial Signals\" and one of labels, \
+         unpack the whole archive",
+        file.display()
+    )]
+    MotionFileMissing {
+        /// The file looked for.
+        file: PathBuf,
+    },
+
+    /// A file of motion signals or people and its label file have not as many lines.
+    #[error(
+        "{} has {n_labels} labels but {} has {n_other} lines: take all files of a part from the same set",
+        labels.display(), other.display()
+    )]
+    WindowCountsDiffer {
+        /// The label file.
+        labels: PathBuf,
+        /// Labels in it.
+        n_labels: usize,
+        /// The other file.
+        other: PathBuf,
+        /// Lines in it.
+        n_other: usize,
+    },
+
+    /// A mesh has fewer lines than its header says.
+    #[error("{}: {expected} {part} expected, {got} found: the file is cut short, fetch it again", file.display())]
+    MeshCutShort {
+        /// The file.
+        file: PathBuf,
+        /// `vertices` or `faces`.
+        part: &'static str,
+        /// Lines the header asks for.
+        expected: usize,
+        /// Lines there are.
+        got: usize,
+    },
+
+    /// A grid of voxels of a size that this crate does not make.
+    #[error("{n} voxels a side: give 8 to 128")]
+    VoxelSide {
+        /// The number given.
+        n: usize,
+    },
+
+    /// No folder of a class is in the folder of models.
+    #[error(
+        "{}: neither it nor a folder ModelNet10 in it has folders of classes with train and test in them: unpack the \
+         archive there, or name another folder",
+        folder.display()
+    )]
+    ModelFolder {
+        /// The folder searched.
+        folder: PathBuf,
+    },
+
+    /// One part of a class of models is not there, or has no model in it.
+    #[error(
+        "no model (.off) in {}: each class should have some in train and in test, unpack the whole archive",
+        folder.display()
+    )]
+    ModelsMissing {
+        /// The folder of the part.
+        folder: PathBuf,
+    },
+
+    /// The folder for voxels made before cannot be made.
+    #[error(
+        "cannot make the folder {} for voxels: name another, or none to do without ({source})",
+        folder.display()
+    )]
+    CacheFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The reason given by the operating system.
+        source: io::Error,
+    },
+
+    /// Neither the folder nor the one of the archive in it has the two parts of Tiny ImageNet.
+    #[error(
+        "{}: neither it nor a folder tiny-imagenet-200 in it has folders train and val: unpack the archive there, \
+         or name another folder",
+        folder.display()
+    )]
+    TinyImageNetFolder {
+        /// The folder searched.
+        folder: PathBuf,
+    },
+
+    /// A file or folder of Tiny ImageNet is not there.
+    #[error("{} is missing: unpack the whole archive", path.display())]
+    TinyImageNetPart {
+        /// What was looked for.
+        path: PathBuf,
+    },
+
+    /// There is no class: no list of classes, and no folder of one.
+    #[error("no folder of a class in {}: unpack the whole archive", folder.display())]
+    NoClasses {
+        /// The folder of training pictures.
+        folder: PathBuf,
+    },
+
+    /// A class has no folder of training pictures, or no picture in it.
+    #[error("no pictures (.JPEG, .jpg, .png) of class {class} in {}: unpack the whole archive", folder.display())]
+    NoPictures {
+        /// The class.
+        class: String,
+        /// The folder that should hold its training pictures.
+        folder: PathBuf,
+    },
+
+    /// A folder of training pictures is of no class on the list.
+    #[error("{} is of no class in {}: add its name to the list, or move it away", folder.display(), list.display())]
+    ClassNotListed {
+        /// The folder.
+        folder: PathBuf,
+        /// The list of classes.
+        list: PathBuf,
+    },
+
+    /// A test picture has no annotation, so that its class is unknown.
+    #[error("{} has no line in {}: add one, or move the picture away", file.display(), annotations.display())]
+    NotAnnotated {
+        /// The first such picture.
+        file: PathBuf,
+        /// The file of annotations.
+        annotations: PathBuf,
+    },
+
+    /// A file is not a picture that the set could hold.
+    #[error("{}: {fault}", file.display())]
+    Picture {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        fault: PictureFault,
+    },
+
+    /// More classes of generated pictures were asked for than there are, or too few to tell apart.
+    #[error("{asked} classes of generated pictures: ask for {least} to {most}")]
+    TextureClasses {
+        /// Classes asked for.
+        asked: usize,
+        /// The fewest there can be.
+        least: usize,
+        /// The most there can be.
+        most: usize,
     },
 
     /// More pairs were asked for than there are numbers to make them of.

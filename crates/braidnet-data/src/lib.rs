@@ -1,14 +1,18 @@
-//! Data sets for the examples: images and text, from files or made up on the spot.
+//! Data sets for the examples: images, text and motion, from files or made up on the spot.
 //!
 //! Plain memory, no tensors: an [`ImageSet`] holds bytes and labels, and turns a batch of indices
-//! into normalised floats; sentences are numbers, and a batch of them is padded to one length. For each task,
+//! into normalised floats; sentences are numbers, and a batch of them is padded to one length; windows of
+//! motion are floats of one length. For each task,
 //! one source is files and another a generator, so that every example runs with nothing downloaded:
 //!
 //! | task | files | generated |
 //! |---|---|---|
 //! | digits of images | [`mnist`]: the four MNIST files, or others like them | [`digits`]: written as by hand |
+//! | what a picture in colour shows | [`tiny_imagenet`]: the folder of Tiny ImageNet | [`textures`]: shapes with textures |
 //! | a tag for every word | [`tagging::load`]: a treebank, see [`conllu`] | [`tagging::generated`]: a small language |
 //! | the next character | [`characters::read`]: any text | [`characters::generated`]: English-like |
+//! | the activity of a person | [`motion::load`]: the text files of UCI HAR | [`motion::generated`]: six ways to move |
+//! | the kind of a thing in space | [`modelnet`]: meshes made into [`voxels`] | [`solids`]: furniture of boxes and cylinders |
 //! | translation | [`pairs::load`]: two files, line by line | [`pairs::generated`]: numbers in words and digits |
 //!
 //! [`sampler`] gives the order of an epoch and cuts it into batches; [`bucket`] does so for sentences, with
@@ -55,13 +59,22 @@ pub mod idx;
 mod images;
 mod line_fault;
 pub mod mnist;
+pub mod modelnet;
+pub mod motion;
+pub mod off;
 pub mod pairs;
+pub mod pictures;
 mod random;
 pub mod sampler;
+pub mod solids;
 pub mod tagging;
+pub mod textures;
+pub mod tiny_imagenet;
 mod vocabulary;
+pub mod voxels;
 
 pub use error::DataError;
 pub use images::{ImageSet, MNIST_MEAN, MNIST_STD, Split};
 pub use line_fault::LineFault;
+pub use pictures::PictureFault;
 pub use vocabulary::Vocabulary;

@@ -7,8 +7,8 @@ use rand_chacha::ChaCha8Rng;
 use super::{
     SIDE,
     glyphs::{GLYPHS, Glyph, Run},
-    random::{bell, uniform},
 };
+use crate::random::{bell, uniform};
 
 /// Height or width, whichever is larger, that MNIST fits its digits into.
 const BOX: f32 = 20.0;

@@ -2,11 +2,8 @@
 
 use rand_chacha::ChaCha8Rng;
 
-use super::{
-    SIDE,
-    hand::Dab,
-    random::{bell, uniform},
-};
+use super::{SIDE, hand::Dab};
+use crate::random::{bell, uniform};
 
 /// Pixels over which ink fades at the edge of a stroke.
 const EDGE: f32 = 1.2;
