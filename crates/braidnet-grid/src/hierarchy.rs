@@ -56,11 +56,20 @@ impl Hierarchy {
         &self.levels[0]
     }
 
-    /// Length in layers of the longest coarse step: 1 where there is no coarse level.
+    /// Length in layers of the longest step of the first coarse level: 1 where there is none.
     pub fn longest_run(&self) -> usize {
-        let coarse = self.levels.get(1);
-        coarse.map_or(1, |l| (0..l.n_steps()).map(|j| l.step(j).fine.len()).max().unwrap_or(1))
+        self.levels.get(1).map_or(1, longest_step)
     }
+
+    /// As [`Hierarchy::longest_run`], of the coarsest level: the longest of all.
+    pub fn coarsest_run(&self) -> usize {
+        self.levels.last().map_or(1, longest_step)
+    }
+}
+
+/// Length in layers of the longest step of a level.
+fn longest_step(level: &Level) -> usize {
+    (0..level.n_steps()).map(|j| level.step(j).fine.len()).max().unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -137,6 +146,10 @@ mod tests {
     fn the_longest_run_is_that_of_the_first_coarse_level() {
         let grid = TimeGrid::uniform(10, 0.0, 10.0).unwrap();
         assert_eq!(Hierarchy::new(&grid, &Coarsening::network(2, 4)).unwrap().longest_run(), 4);
-        assert_eq!(Hierarchy::new(&grid, &Coarsening::none()).unwrap().longest_run(), 1);
+        let none = Hierarchy::new(&grid, &Coarsening::none()).unwrap();
+        assert_eq!((none.longest_run(), none.coarsest_run()), (1, 1));
+        let grid = TimeGrid::uniform(50, 0.0, 50.0).unwrap();
+        let three = Hierarchy::new(&grid, &Coarsening::network(3, 4)).unwrap();
+        assert_eq!((three.longest_run(), three.coarsest_run()), (4, 16));
     }
 }

@@ -39,4 +39,35 @@ impl Step {
     pub fn t_next(&self) -> f64 {
         self.t + self.dt
     }
+
+    /// The step as `n` consecutive ones, first to last in forward order, for equal numbers of layers up to one; as one per layer
+    /// where it stands for fewer.
+    pub fn parts(&self, n: usize) -> impl Iterator<Item = Self> + '_ {
+        let len = self.fine.len();
+        let n = n.clamp(1, len.max(1));
+        let border = move |i: usize| len * i / n;
+        (0..n).map(move |i| {
+            let (start, end) = (border(i), border(i + 1));
+            let share = |layers: usize| self.dt * layers as f64 / len.max(1) as f64;
+            let fine = self.fine.start + start..self.fine.start + end;
+            Self { layer: self.layer + start, t: self.t + share(start), dt: share(end - start), fine, ..self.clone() }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_make_up_the_step() {
+        let step = Step { level: 1, index: 2, layer: 8, t: 4.0, dt: 2.5, kind: StepKind::Ode, fine: 8..13 };
+        let parts: Vec<_> = step.parts(2).collect();
+        assert_eq!(parts.iter().map(|part| part.fine.clone()).collect::<Vec<_>>(), [8..10, 10..13]);
+        assert_eq!(parts.iter().map(|part| part.layer).collect::<Vec<_>>(), [8, 10]);
+        assert_eq!(parts.iter().map(|part| (part.t, part.dt)).collect::<Vec<_>>(), [(4.0, 1.0), (5.0, 1.5)]);
+        assert!(step.parts(1).eq([step.clone()]));
+        assert_eq!(step.parts(9).map(|part| part.fine.len()).collect::<Vec<_>>(), [1; 5]);
+        assert_eq!(step.parts(0).count(), 1);
+    }
 }

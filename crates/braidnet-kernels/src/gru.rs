@@ -53,9 +53,7 @@ pub enum GruForm {
 pub enum GruCoarse {
     /// One step of length `c dt`.
     Rediscretised,
-    /// `c` steps of length `dt` with the gates and the input of the first: `k^c`. Pulled back, what goes through the gates has the
-    /// weight that it has in `c` steps with gates of their own, to first order: `c k^(c-1)` times that of one step, not
-    /// `1 + k + ... + k^(c-1)` times, as if all of them saw the first state.
+    /// `c` steps of length `dt` with the gates and the input of the first: `k^c`.
     Frozen,
 }
 

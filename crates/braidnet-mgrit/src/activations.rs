@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::relax::TIMELINE;
+use crate::relax::{Split, TIMELINE};
 use crate::{Differentiable, Mgrit, Output, State, StepError};
 
 /// What is kept between the forward and the adjoint solve.
@@ -27,7 +27,7 @@ pub fn checkpoints<S: State>(forward: &Mgrit<S>, adjoint: &Mgrit<S>) -> Vec<usiz
     if adjoint.hierarchy().n_levels() > 1 {
         return adjoint.hierarchy().finest().c_points().iter().map(|c| n_steps - c).collect();
     }
-    if forward.hierarchy().n_levels() > 1 {
+    if forward.finest_split() == Split::Intervals {
         return Vec::new();
     }
     let own = forward.layout().share(0).steps.clone();
@@ -84,9 +84,14 @@ impl<'a, D: Differentiable> Tapes<'a, D> {
         Ok(())
     }
 
-    /// The linearisation of a layer.
+    /// The linearisation of a layer, made again if it must be.
     pub fn of(&mut self, layer: usize) -> Result<&D::Linearization, StepError> {
         self.recompute_unless_there(layer)?;
+        self.get(layer)
+    }
+
+    /// The linearisation of a layer that need not be made again; any number can be held at once.
+    pub fn get(&self, layer: usize) -> Result<&D::Linearization, StepError> {
         self.slots[layer - self.layers.start].as_ref().ok_or_else(|| NoLinearization { layer }.into())
     }
 

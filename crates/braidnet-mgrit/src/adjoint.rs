@@ -1,4 +1,4 @@
-//! The adjoint: `lambda_n = (dPhi_n/du)^T lambda_(n+1)`, solved by MGRIT on the reversed grid.
+//! The adjoint: `lambda_n = (dPhi_n/du)^T lambda_(n+1)`, and [`Sources`] where there are any, solved on the reversed grid.
 //!
 //! Three things keep its critical path short:
 //! 1. Where a coarse step shares the linearisation of one of its layers ([`Differentiable::shared_linearization`]),
@@ -12,18 +12,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use braidnet_comm::Transfer;
 use braidnet_grid::Step;
-use tracing::trace_span;
 
 use crate::activations::Tapes;
-use crate::relax::{AtC, TIMELINE, Visitor};
-use crate::{
-    Differentiable, Guess, Linearization, Mgrit, MgritError, Output, PendingGradients, Propagator, SolveReport, State,
-    StepError,
-};
+use crate::pullback::{Gradients, Pullback};
+use crate::relax::{AtC, Visitor};
+use crate::{Differentiable, Guess, Linearization, Mgrit, MgritError, Output, SolveReport, Sources, State, StepError};
 
 /// Linearisations of the layers that a rank owns, at the states of a forward solve; none of a solver that keeps few states
 /// ([`Mgrit::keep_only`]).
@@ -84,11 +79,12 @@ pub type GradientsOf<D> = Vec<LayerGradients<<<D as Differentiable>::Linearizati
 
 /// Solves the adjoint of `forward`'s solve on `adjoint` (made by [`Mgrit::reversed`]) and forms the gradients.
 ///
-/// `lambda_end` is `dLoss/du_N`, given on the rank that owns the last layer. Afterwards `adjoint.last_state()`
-/// is `dLoss/du_0` on the rank that owns layer 0. Gradients come in ascending order of the layers.
+/// `lambda_end` is `dLoss/du_N`, given on the rank that owns the last layer; `sources` are those of the points before, if the
+/// loss reads them. Afterwards `adjoint.last_state()` is `dLoss/du_0` on the rank that owns layer 0. Gradients come in ascending order of the layers.
 ///
 /// # Errors
-/// As [`Mgrit::solve`], and [`MgritError::LayersDiffer`] if the two solvers share the layers out differently.
+/// As [`Mgrit::solve`], [`MgritError::LayersDiffer`] if the two solvers share the layers out differently, and
+/// [`MgritError::NoSuchSource`] for a source of a point that is none before the last.
 ///
 /// # Communication
 /// As [`Mgrit::solve`].
@@ -103,11 +99,12 @@ pub fn solve_adjoint<D: Differentiable>(
     forward: &Mgrit<D::State>,
     linearized: Linearized<D::Linearization>,
     lambda_end: Option<D::State>,
+    sources: Sources<D::State>,
     guess: Guess<'_, D::State>,
 ) -> Result<(SolveReport, GradientsOf<D>), MgritError> {
     let mut gradients = Vec::new();
-    let report =
-        solve_adjoint_into(adjoint, network, forward, linearized, lambda_end, guess, |layer| gradients.push(layer))?;
+    let sink = |layer| gradients.push(layer);
+    let report = solve_adjoint_into(adjoint, network, forward, linearized, lambda_end, sources, guess, sink)?;
     gradients.sort_by_key(|g| g.layer);
     Ok((report, gradients))
 }
@@ -120,12 +117,14 @@ pub fn solve_adjoint<D: Differentiable>(
 ///
 /// # Communication
 /// As [`Mgrit::solve`].
+#[allow(clippy::too_many_arguments)] // What the solve is of, what it starts from, and the sink.
 pub fn solve_adjoint_into<D: Differentiable>(
     adjoint: &mut Mgrit<D::State>,
     network: &D,
     forward: &Mgrit<D::State>,
     linearized: Linearized<D::Linearization>,
     lambda_end: Option<D::State>,
+    sources: Sources<D::State>,
     guess: Guess<'_, D::State>,
     sink: impl FnMut(LayerGradients<<D::Linearization as Linearization>::Gradients>),
 ) -> Result<SolveReport, MgritError> {
@@ -134,11 +133,12 @@ pub fn solve_adjoint_into<D: Differentiable>(
         let (forward, rank) = (linearized.layers, adjoint.comm.rank());
         return Err(MgritError::LayersDiffer { rank, forward, adjoint: layers });
     }
+    let sources = sources.of_steps(adjoint, network)?;
     let mut tapes = Tapes::new(network, forward, layers, linearized.slots);
     let coarse = linearize_coarse_steps(adjoint, network, forward, &mut tapes)?;
-    let pullback = Pullback { network, tapes: Mutex::new(tapes), coarse };
+    let pullback = Pullback::new(network, tapes, coarse, sources);
     let at_c = adjoint.final_at_c(AtC::Evaluate);
-    let mut visitor = Gradients { pullback: &pullback, at_c, pending: Vec::new(), sink };
+    let mut visitor = Gradients::new(&pullback, at_c, sink);
     adjoint.solve_with(&pullback, lambda_end, guess, &mut visitor)
 }
 
@@ -150,21 +150,28 @@ fn linearize_coarse_steps<D: Differentiable>(
     forward: &Mgrit<D::State>,
     tapes: &mut Tapes<'_, D>,
 ) -> Result<HashMap<(usize, usize), D::Linearization>, MgritError> {
+    let rank = adjoint.comm.rank();
+    let failed = |step: &Step, source| MgritError::Step { level: step.level, layer: step.layer, rank, source };
     let mut coarse = HashMap::new();
     for level in adjoint.hierarchy().levels().iter().skip(1) {
-        for j in adjoint.layout.share(level.index()).steps.clone() {
-            let step = level.step(j);
-            let failed =
-                |source| MgritError::Step { level: step.level, layer: step.layer, rank: adjoint.comm.rank(), source };
-            if let Some(layer) = network.shared_linearization(&step) {
-                tapes.pin(layer).map_err(failed)?;
+        let (mut steps, mut states) = (Vec::new(), Vec::new());
+        for step in adjoint.layout.share(level.index()).steps.clone().map(|j| level.step(j)) {
+            if network.shared_linearization(&step).is_some() {
+                let mut layers =
+                    network.parts(&step).into_iter().filter_map(|part| network.shared_linearization(&part));
+                layers.try_for_each(|layer| tapes.pin(layer)).map_err(|source| failed(&step, source))?;
                 continue;
             }
             // The owner of the step's first layer holds the state before it.
             let Some(state) = forward.state(step.layer) else { continue };
-            let mut state = (0..level.index()).fold(state.clone(), |u, l| network.restrict(l, &u));
-            let linearization = network.linearize(&step, &mut state, Output::Discarded).map_err(failed)?;
-            coarse.insert((step.level, step.layer), linearization);
+            states.push((0..level.index()).fold(state.clone(), |u, l| network.restrict(l, &u)));
+            steps.push(step);
+        }
+        let batch = network.batch().max(1);
+        for (steps, states) in steps.chunks(batch).zip(states.chunks_mut(batch)) {
+            let linearizations = network.linearize_batch(steps, states, Output::Discarded);
+            let linearizations = linearizations.map_err(|source| failed(&steps[0], source))?;
+            coarse.extend(steps.iter().map(|step| (step.level, step.layer)).zip(linearizations));
         }
     }
     Ok(coarse)
@@ -184,8 +191,13 @@ impl<D: Differentiable> Visitor<D::State> for Linearize<'_, D> {
     }
 
     fn evaluate(&mut self, steps: &[Step], states: &mut [D::State], output: Output) -> Result<(), StepError> {
-        for (step, state) in steps.iter().zip(states) {
+        if let ([step], [state]) = (steps, &mut *states) {
             self.slots[step.layer - self.first] = Some(self.network.linearize(step, state, output)?);
+            return Ok(());
+        }
+        let linearizations = self.network.linearize_batch(steps, states, output)?;
+        for (step, linearization) in steps.iter().zip(linearizations) {
+            self.slots[step.layer - self.first] = Some(linearization);
         }
         Ok(())
     }
@@ -195,102 +207,4 @@ impl<D: Differentiable> Visitor<D::State> for Linearize<'_, D> {
     }
 
     fn residual(&mut self, _: usize, _: &D::State) {}
-}
-
-/// The adjoint network: its steps are pullbacks.
-struct Pullback<'a, D: Differentiable> {
-    network: &'a D,
-    /// A solve is single-threaded, so the lock is never contended.
-    tapes: Mutex<Tapes<'a, D>>,
-    coarse: HashMap<(usize, usize), D::Linearization>,
-}
-
-impl<'a, D: Differentiable> Pullback<'a, D> {
-    fn tapes(&self) -> MutexGuard<'_, Tapes<'a, D>> {
-        self.tapes.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<D: Differentiable> Propagator for Pullback<'_, D> {
-    type State = D::State;
-
-    fn step(&self, steps: &[Step], states: &mut [D::State]) -> Result<(), StepError> {
-        let mut tapes = self.tapes();
-        for (step, lambda) in steps.iter().zip(states) {
-            match self.coarse.get(&(step.level, step.layer)) {
-                Some(linearization) => linearization.pullback(step, lambda)?,
-                None => {
-                    let layer = self.network.shared_linearization(step).unwrap_or(step.layer);
-                    tapes.of(layer)?.pullback(step, lambda)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn batch(&self) -> usize {
-        self.network.batch()
-    }
-
-    fn context(&self) -> <D::State as Transfer>::Context {
-        self.network.context()
-    }
-
-    fn restrict(&self, level: usize, state: &D::State) -> D::State {
-        self.network.restrict(level, state)
-    }
-
-    fn prolong(&self, level: usize, correction: D::State) -> D::State {
-        self.network.prolong(level, correction)
-    }
-}
-
-type LayerPending<G> = (usize, PendingGradients<G>);
-
-/// The last sweep: pullbacks, and gradients once no other rank waits for lambda.
-struct Gradients<'a, D: Differentiable, F> {
-    pullback: &'a Pullback<'a, D>,
-    at_c: AtC,
-    pending: Vec<LayerPending<<D::Linearization as Linearization>::Gradients>>,
-    sink: F,
-}
-
-impl<D, F> Visitor<D::State> for Gradients<'_, D, F>
-where
-    D: Differentiable,
-    F: FnMut(LayerGradients<<D::Linearization as Linearization>::Gradients>),
-{
-    fn at_c(&self) -> AtC {
-        self.at_c
-    }
-
-    fn evaluate(&mut self, steps: &[Step], states: &mut [D::State], output: Output) -> Result<(), StepError> {
-        for (step, lambda) in steps.iter().zip(states) {
-            if self.pullback.tapes().must_recompute(step.layer) {
-                // Memory was asked for: what the interval before needs goes first, even if another rank waits.
-                self.off_critical_path().map_err(|(_, source)| source)?;
-            }
-            let linearization = self.pullback.tapes().take(step.layer)?;
-            self.pending.push((step.layer, linearization.pullback_with_gradients(step, lambda, output)?));
-        }
-        Ok(())
-    }
-
-    fn own_residual(&mut self, step: &Step, u_next: &D::State, u: &mut D::State) -> Result<(), StepError> {
-        self.pullback.residual(step, u_next, u)
-    }
-
-    fn residual(&mut self, _: usize, _: &D::State) {}
-
-    fn off_critical_path(&mut self) -> Result<(), (usize, StepError)> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let _span = trace_span!(target: TIMELINE, "gradients", layers = self.pending.len()).entered();
-        for (layer, pending) in self.pending.drain(..) {
-            let gradients = pending().map_err(|source| (layer, source))?;
-            (self.sink)(LayerGradients { layer, gradients });
-        }
-        Ok(())
-    }
 }

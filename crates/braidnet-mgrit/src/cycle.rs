@@ -16,13 +16,14 @@ use crate::restrict::{Residuals, restrict_states};
 use crate::solver::Steps;
 use crate::storage::{LevelStorage, Rhs};
 use crate::tau::add_tau;
-use crate::{Coarsest, Cycle, Mgrit, MgritError, Propagator, State, Stop, Tolerance};
+use crate::{Coarsest, Cycle, Method, Mgrit, MgritError, Propagator, State, Stop, Tolerance};
 
 /// How the iteration went.
 pub(crate) struct Outcome {
     pub iterations: usize,
     pub stop: Stop,
     pub residuals: Vec<Option<f64>>,
+    pub rejected: usize,
 }
 
 impl<S: State> Mgrit<S> {
@@ -36,12 +37,16 @@ impl<S: State> Mgrit<S> {
         for storage in &mut self.levels {
             storage.rhs = Rhs::Zero;
         }
+        if self.options.method == Method::Newton {
+            return self.newton(setting, propagator);
+        }
         if self.levels.len() == 1 {
             self.relax_coarsest(setting, propagator)?;
             return Ok(Outcome {
                 iterations: 1,
                 stop: Stop::Converged,
                 residuals: vec![self.options.norm.map(|_| 0.0)],
+                rejected: 0,
             });
         }
         let mut pending = Vec::new();
@@ -60,17 +65,17 @@ impl<S: State> Mgrit<S> {
             }
             residuals.push(norm.map(|n| n.over_all_ranks(&self.comm)).transpose()?);
             if let Some(stop) = self.stop(&residuals) {
-                return Ok(Outcome { iterations: iteration + 1, stop, residuals });
+                return Ok(Outcome { iterations: iteration + 1, stop, residuals, rejected: 0 });
             }
         }
         // Without a tolerance nobody waits for the norms before the end.
         for norm in pending {
             residuals.push(norm.map(|n| n.over_all_ranks(&self.comm)).transpose()?);
         }
-        Ok(Outcome { iterations: self.options.max_iters, stop: Stop::MaxIters, residuals })
+        Ok(Outcome { iterations: self.options.max_iters, stop: Stop::MaxIters, residuals, rejected: 0 })
     }
 
-    fn stop(&self, residuals: &[Option<f64>]) -> Option<Stop> {
+    pub(crate) fn stop(&self, residuals: &[Option<f64>]) -> Option<Stop> {
         let last = residuals.last().copied().flatten()?;
         if last.is_nan() {
             return Some(Stop::Diverged);

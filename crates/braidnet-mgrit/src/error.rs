@@ -89,4 +89,18 @@ pub enum MgritError {
         /// Its layers in the adjoint solve.
         adjoint: std::ops::Range<usize>,
     },
+    /// A source of the adjoint at the last point or behind it.
+    #[error(
+        "rank {rank} was given a source of point {point}, but only points 0 to {} have one: \
+         what the loss makes of the last state is lambda_end",
+        .n_layers - 1
+    )]
+    NoSuchSource {
+        /// The point.
+        point: usize,
+        /// Layers, and index of the last point.
+        n_layers: usize,
+        /// Rank that was given it.
+        rank: usize,
+    },
 }

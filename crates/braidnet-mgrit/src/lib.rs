@@ -3,7 +3,8 @@
 //! A network is a [`Propagator`]: it applies layers ("steps") to [`State`]s. [`Mgrit`] solves
 //! `u[n+1] = Phi_n(u[n])` for all `n` at once, on the grid hierarchy of [`braidnet_grid`] and the ranks of a
 //! [`braidnet_comm::Communicator`]; [`sequential`] is the plain loop that it must agree with. Networks that are
-//! [`Differentiable`] have their adjoint solved by the same code on the reversed grid ([`solve_adjoint`]).
+//! [`Differentiable`] have their adjoint solved by the same code on the reversed grid ([`solve_adjoint`]). Where
+//! multigrid does not suit a network, [`Method::Newton`] solves the same equations with a parallel prefix.
 //!
 //! One file per operation, named as in the papers: [`relax`](mod@relax), [`restrict`](mod@restrict),
 //! [`tau`](mod@tau), [`prolong`](mod@prolong), [`cycle`](mod@cycle). Nothing here knows tensors or MPI.
@@ -18,15 +19,19 @@ pub mod cycle;
 mod error;
 mod finite;
 pub mod model;
+mod newton;
 mod norm;
 mod options;
+mod prefix;
 pub mod prolong;
 mod propagator;
+mod pullback;
 pub mod relax;
 mod report;
 pub mod restrict;
 mod sequential;
 mod solver;
+mod sources;
 mod state;
 mod storage;
 pub mod tau;
@@ -35,9 +40,12 @@ pub use activations::{Activations, checkpoints};
 pub use adjoint::{LayerGradients, Linearized, solve_adjoint, solve_adjoint_into};
 pub use error::{MgritError, StepError};
 pub use finite::NotFinite;
-pub use options::{Coarsest, Cycle, FinalSweep, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance};
+pub use options::{
+    Coarsest, Cycle, FinalSweep, Method, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance,
+};
 pub use propagator::{Differentiable, Linearization, Output, PendingGradients, Propagator, ResidualForm};
 pub use report::{SolveReport, Stop};
 pub use sequential::sequential;
 pub use solver::{Guess, Mgrit};
+pub use sources::Sources;
 pub use state::State;

@@ -8,6 +8,19 @@ use crate::MgritError;
 /// Deepest hierarchy that message tags have room for.
 pub(crate) const MAX_LEVELS: usize = 200;
 
+/// How the equations of all states are solved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Multigrid reduction in time.
+    #[default]
+    Multigrid,
+    /// Newton's method with a parallel prefix, on one level whatever the coarsening says; needs a propagator with
+    /// [`step_with_diagonal`](crate::Propagator::step_with_diagonal). Of the options it heeds the tolerance, the norm (the
+    /// 2-norm if that is off), the final sweep and `max_iters`, against which rejected trials count.
+    Newton,
+}
+
 /// Relaxation of one level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +108,9 @@ pub enum TemporalNorm {
 /// Lists hold one entry per level, finest first; the last entry holds for all further levels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MgritOptions {
+    /// Multigrid, or Newton's method.
+    #[serde(default)]
+    pub method: Method,
     /// The levels.
     pub coarsening: Coarsening,
     /// Relaxation per level.
@@ -136,6 +152,7 @@ impl MgritOptions {
     /// a layer-parallel solve with a fixed number of iterations.
     pub fn network(coarsening: Coarsening, max_iters: usize) -> Self {
         Self {
+            method: Method::Multigrid,
             coarsening,
             relaxation: vec![Relaxation::F, Relaxation::Fcf(1)],
             c_weights: vec![1.0],
@@ -153,6 +170,22 @@ impl MgritOptions {
     /// The sequential solve over the ranks.
     pub fn sequential() -> Self {
         Self::network(Coarsening::none(), 1)
+    }
+
+    /// Newton's method from a guess at all points, with residual norms. Without a tolerance it takes `max_iters` iterations,
+    /// unless it meets the exact solution.
+    pub fn newton(max_iters: usize, tolerance: Option<Tolerance>) -> Self {
+        let norm = Some(TemporalNorm::Two);
+        Self { method: Method::Newton, tolerance, norm, ..Self::network(Coarsening::none(), max_iters) }
+    }
+
+    /// The coarsening that the method works with.
+    pub(crate) fn effective_coarsening(&self) -> Coarsening {
+        match self.method {
+            Method::Multigrid => self.coarsening.clone(),
+            // One level, on which every point is a C-point.
+            Method::Newton => Coarsening::network(1, 1),
+        }
     }
 
     /// Relaxation of `level`.

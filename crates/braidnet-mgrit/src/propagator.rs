@@ -20,6 +20,16 @@ pub trait Propagator {
     /// Whatever keeps a step from being applied; the solver adds level, layer and rank.
     fn step(&self, steps: &[Step], states: &mut [Self::State]) -> Result<(), StepError>;
 
+    /// As [`Propagator::step`], and returns the diagonals of the steps' Jacobians `dPhi/du` at the states before, in the order
+    /// of the pairs: what [`Method::Newton`](crate::Method::Newton) needs.
+    ///
+    /// # Errors
+    /// As [`Propagator::step`]; the default, that there are none.
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [Self::State]) -> Result<Vec<Self::State>, StepError> {
+        let _ = (steps, states);
+        Err(NoDiagonal.into())
+    }
+
     /// Whether `step` can be done by the rank that is asked; may be called once per step before anything else.
     ///
     /// # Errors
@@ -29,7 +39,7 @@ pub trait Propagator {
         Ok(())
     }
 
-    /// How many pairs one call of [`Propagator::step`] should get at most: 1 where a loop is as good as a
+    /// How many pairs one call of [`Propagator::step`], or of another method for many pairs, should get at most: 1 where a loop is as good as a
     /// batch (CPUs), more where one large call beats many small ones.
     fn batch(&self) -> usize {
         1
@@ -67,6 +77,11 @@ pub trait Propagator {
     }
 }
 
+/// A Newton solve of something that is not made for it.
+#[derive(Debug, thiserror::Error)]
+#[error("these layers offer no diagonal of their Jacobian, which a Newton solve needs: use multigrid")]
+struct NoDiagonal;
+
 /// Which residual a propagator has, and with it where the FAS right-hand side `f` enters a coarse step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResidualForm {
@@ -87,6 +102,65 @@ pub trait Differentiable: Propagator {
     /// As [`Propagator::step`].
     fn linearize(&self, step: &Step, state: &mut Self::State, output: Output)
     -> Result<Self::Linearization, StepError>;
+
+    /// [`Differentiable::linearize`] of `steps[i]` at `states[i]` for all `i`, at most [`Propagator::batch`] pairs, independent
+    /// of each other; the linearisations in the order of the pairs.
+    ///
+    /// Must give the same bits however the pairs are grouped into calls. The default loops.
+    ///
+    /// # Errors
+    /// As [`Propagator::step`].
+    fn linearize_batch(
+        &self,
+        steps: &[Step],
+        states: &mut [Self::State],
+        output: Output,
+    ) -> Result<Vec<Self::Linearization>, StepError> {
+        steps.iter().zip(states).map(|(step, state)| self.linearize(step, state, output)).collect()
+    }
+
+    /// [`Linearization::pullback`] of all pairs at once, as in [`Differentiable::linearize_batch`].
+    ///
+    /// # Errors
+    /// As [`Linearization::pullback`].
+    fn pullback_batch(
+        &self,
+        steps: &[Step],
+        tapes: &[&Self::Linearization],
+        lambdas: &mut [Self::State],
+    ) -> Result<(), StepError> {
+        steps.iter().zip(tapes).zip(lambdas).try_for_each(|((step, tape), lambda)| tape.pullback(step, lambda))
+    }
+
+    /// [`Linearization::pullback_with_gradients`] of all pairs at once, as in [`Differentiable::linearize_batch`]; every
+    /// layer has gradients of its own.
+    ///
+    /// # Errors
+    /// As [`Linearization::pullback`].
+    fn pullback_batch_with_gradients(
+        &self,
+        steps: &[Step],
+        tapes: Vec<Self::Linearization>,
+        lambdas: &mut [Self::State],
+        output: Output,
+    ) -> Result<Vec<PendingGradients<<Self::Linearization as Linearization>::Gradients>>, StepError> {
+        let pairs = steps.iter().zip(tapes).zip(lambdas);
+        pairs.map(|((step, tape), lambda)| tape.pullback_with_gradients(step, lambda, output)).collect()
+    }
+
+    /// [`Linearization::diagonal`] of all pairs at once, as in [`Differentiable::linearize_batch`].
+    ///
+    /// # Errors
+    /// As [`Linearization::diagonal`].
+    fn diagonal_batch(&self, steps: &[Step], tapes: &[&Self::Linearization]) -> Result<Vec<Self::State>, StepError> {
+        steps.iter().zip(tapes).map(|(step, tape)| tape.diagonal(step)).collect()
+    }
+
+    /// The parts that a coarse step consists of: it is pulled back part by part, the last one first, each by the linearisation
+    /// of the layer that [`Differentiable::shared_linearization`] says of it. By default the step itself.
+    fn parts(&self, step: &Step) -> Vec<Step> {
+        vec![step.clone()]
+    }
 
     /// The layer whose fine linearisation also gives the pullback of this coarse step, so that no second one is needed:
     /// one of the layers that the step stands for, on the same rank as its first; of a fine step its own. `step.layer` for an explicit Euler
@@ -123,6 +197,15 @@ pub trait Linearization: Send + Sized {
     /// # Errors
     /// Whatever keeps it from being formed; the solver adds level, layer and rank.
     fn pullback(&self, step: &Step, lambda: &mut Self::State) -> Result<(), StepError>;
+
+    /// The diagonal of `dPhi/du`, for a Newton solve of the adjoint.
+    ///
+    /// # Errors
+    /// As [`Linearization::pullback`]; the default, that there is none.
+    fn diagonal(&self, step: &Step) -> Result<Self::State, StepError> {
+        let _ = step;
+        Err(NoDiagonal.into())
+    }
 
     /// As [`Linearization::pullback`], and returns `(dPhi/dtheta)^T lambda` (of the lambda given) to be
     /// formed later, off the critical path.

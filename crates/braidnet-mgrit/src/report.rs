@@ -7,26 +7,29 @@ use crate::NotFinite;
 /// Why a solve stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// The residual norm fell below the tolerance, or the solve was sequential.
+    /// The residual norm fell below the tolerance, or the states are the sequential ones.
     Converged,
     /// The residual norm did not fall any more.
     Stagnated,
     /// All iterations were used up.
     MaxIters,
-    /// The residual norm became NaN.
+    /// The residual norm became NaN, or Newton's method ended with one that is not finite.
     Diverged,
 }
 
 /// Outcome of a solve. Counts and seconds are this rank's own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SolveReport {
-    /// Iterations done.
+    /// Iterations done; those of Newton's method with the rejected ones.
     pub iterations: usize,
     /// Why it stopped.
     pub stop: Stop,
     /// Residual norm of every iteration, after its relaxation and before its coarse correction; `None` where
-    /// it was not formed (norms off, or the skipped first down-cycle). The same on all ranks.
+    /// it was not formed (norms off, or the skipped first down-cycle). Of Newton's method that of the guess, then that of
+    /// the states held after every iteration: one more than there are iterations. The same on all ranks.
     pub residuals: Vec<Option<f64>>,
+    /// Iterations of Newton's method whose states were rejected, because their residual was larger.
+    pub rejected: usize,
     /// Evaluations of Phi (or of its pullback) per level.
     pub evaluations: Vec<u64>,
     /// Messages sent.
@@ -81,6 +84,7 @@ mod tests {
             iterations: residuals.len(),
             stop: Stop::MaxIters,
             residuals: residuals.to_vec(),
+            rejected: 0,
             evaluations: vec![3, 1],
             messages: 2,
             bytes: 16,

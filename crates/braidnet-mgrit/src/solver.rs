@@ -12,12 +12,13 @@ use crate::options::MAX_LEVELS;
 use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor, Way};
 use crate::storage::LevelStorage;
 use crate::{
-    Coarsest, FinalSweep, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State, StepError,
+    Coarsest, FinalSweep, Method, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State,
+    StepError,
 };
 
 /// Where the iteration starts from.
 pub enum Guess<'a, S> {
-    /// The state at each point of the finest level (only C-points matter).
+    /// The state at each point of the finest level (only C-points matter; for Newton's method all of them do).
     From(&'a dyn Fn(usize) -> S),
     /// What the last solve of this solver ended with. Without effect where the first down-cycle is skipped.
     Warm,
@@ -49,7 +50,7 @@ impl<S: State> Mgrit<S> {
         comm: &Communicator,
     ) -> Result<Self, MgritError> {
         options.validate()?;
-        let hierarchy = Hierarchy::new(grid, &options.coarsening)?;
+        let hierarchy = Hierarchy::new(grid, &options.effective_coarsening())?;
         Self::on(hierarchy, partition, options, comm, Way::Forward)
     }
 
@@ -64,7 +65,7 @@ impl<S: State> Mgrit<S> {
         comm: &Communicator,
     ) -> Result<Self, MgritError> {
         options.validate()?;
-        let forward = Hierarchy::new(grid, &options.coarsening)?;
+        let forward = Hierarchy::new(grid, &options.effective_coarsening())?;
         let (_, coarsened) = forward.levels().split_last().unwrap_or((forward.finest(), &[]));
         if let Some(level) = coarsened.iter().find(|l| !l.is_c_point(l.n_steps())) {
             return Err(MgritError::Tail { level: level.index() });
@@ -111,7 +112,7 @@ impl<S: State> Mgrit<S> {
 
     /// Keeps, of the F-points of the finest level, the states of `points` alone (and those at the ends of intervals and
     /// at borders between ranks); the others hold the guess. C-points are always kept. Saves memory where states can
-    /// be had again.
+    /// be had again. Without effect with [`Method::Newton`], to which every point is a C-point.
     pub fn keep_only(&mut self, mut points: Vec<usize>) {
         points.sort_unstable();
         self.levels[0].kept = Some(points);
@@ -130,7 +131,7 @@ impl<S: State> Mgrit<S> {
     /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it.
     pub(crate) fn keeps(&self, point: usize) -> bool {
         // A sequential solve walks over C-points as over others.
-        let is_c_point = self.levels.len() > 1 && self.level(0).is_c_point(point);
+        let is_c_point = self.finest_split() == Split::Intervals && self.level(0).is_c_point(point);
         let is_kept = self.levels[0].kept.as_ref().is_none_or(|points| points.binary_search(&point).is_ok());
         point == self.layout.share(0).steps.start || is_c_point || is_kept
     }
@@ -170,7 +171,8 @@ impl<S: State> Mgrit<S> {
     ///
     /// # Communication
     /// Every rank must call it. Point to point, one message per sweep, level and block border; one all-reduce per
-    /// iteration if norms are on (all at the end if there is no tolerance).
+    /// iteration if norms are on (all at the end if there is no tolerance). With [`Method::Newton`], per iteration one
+    /// all-reduce, one message per border, and a prefix over the ranks: at most two messages each per doubling.
     ///
     /// # Cost
     /// See [`SolveReport::evaluations`].
@@ -202,7 +204,7 @@ impl<S: State> Mgrit<S> {
             form: propagator.residual_form(),
             way: self.way,
         };
-        let Outcome { iterations, stop, residuals } = self.iterate(&setting, propagator)?;
+        let Outcome { iterations, stop, residuals, rejected } = self.iterate(&setting, propagator)?;
         self.sweep(&setting, self.finest_split(), Tail::Include, 0, last)?;
         let not_finite = find_not_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0]);
         if let (OnNonFinite::Fail, Some(NotFinite { what, layer })) = (self.options.on_non_finite, not_finite) {
@@ -214,6 +216,7 @@ impl<S: State> Mgrit<S> {
             iterations,
             stop,
             residuals,
+            rejected,
             evaluations,
             messages,
             bytes,
@@ -231,10 +234,11 @@ impl<S: State> Mgrit<S> {
         }
     }
 
-    /// One level is solved sequentially, unless it is to be relaxed only.
-    fn finest_split(&self) -> Split {
-        match self.options.coarsest {
-            Coarsest::Solve if self.levels.len() == 1 => Split::Whole,
+    /// One level is solved sequentially, unless it is to be relaxed only, or Newton's method has solved it.
+    pub(crate) fn finest_split(&self) -> Split {
+        let Mgrit { options, levels, .. } = self;
+        match options.coarsest {
+            Coarsest::Solve if levels.len() == 1 && options.method == Method::Multigrid => Split::Whole,
             _ => Split::Intervals,
         }
     }

@@ -13,6 +13,9 @@ pub trait State: Transfer + Clone {
     /// `self *= a`.
     fn scale(&mut self, a: f64);
 
+    /// `self *= x`, component by component.
+    fn multiply(&mut self, x: &Self);
+
     /// Sum of the squares of all components; not finite if any component is not.
     fn norm_squared(&self) -> f64;
 }
@@ -24,6 +27,10 @@ impl State for f64 {
 
     fn scale(&mut self, a: f64) {
         *self *= a;
+    }
+
+    fn multiply(&mut self, x: &Self) {
+        *self *= x;
     }
 
     fn norm_squared(&self) -> f64 {

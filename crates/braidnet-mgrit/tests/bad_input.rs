@@ -5,7 +5,7 @@ mod common;
 
 use braidnet_comm::{Communicator, Launch, launch};
 use braidnet_grid::{Coarsening, GridError, LastInterval, Partition, TimeGrid};
-use braidnet_mgrit::{Cycle, Guess, Mgrit, MgritError, MgritOptions, TemporalNorm, Tolerance, solve_adjoint};
+use braidnet_mgrit::{Cycle, Guess, Mgrit, MgritError, MgritOptions, Sources, TemporalNorm, Tolerance, solve_adjoint};
 
 use common::problems::Scalar;
 use common::tunable::Tunable;
@@ -142,7 +142,8 @@ fn forward_and_adjoint_must_own_the_same_layers() {
         let mut forward = Mgrit::new(&grid, &even, network(), &comm)?;
         let mut adjoint = Mgrit::reversed(&grid, &other, network(), &comm)?;
         let (_, linearized) = forward.solve_linearized(&tunable, Some(1.0), Guess::From(&|_| 0.0))?;
-        solve_adjoint(&mut adjoint, &tunable, &forward, linearized, Some(1.0), Guess::From(&|_| 0.0)).map(drop)
+        solve_adjoint(&mut adjoint, &tunable, &forward, linearized, Some(1.0), Sources::none(), Guess::From(&|_| 0.0))
+            .map(drop)
     };
     let outcome = launch(&Launch::ranks(2), network_of);
     assert_says(&outcome.unwrap_err().to_string(), &["owns layers", "in the adjoint", "use one partition for both"]);

@@ -80,6 +80,42 @@ pub enum NetworkError {
         /// The network's positions.
         max_length: usize,
     },
+    /// Sequences of another length than the network's.
+    #[error(
+        "sequences of {length} steps, but the network has {expected}: pad them behind, and say where each ends, or build it for {length}"
+    )]
+    WrongLength {
+        /// Their steps, padding included.
+        length: usize,
+        /// The network's.
+        expected: usize,
+    },
+    /// Lengths for another number of samples.
+    #[error("{lengths} lengths for {samples} sequences: give every sequence one")]
+    UnevenLengths {
+        /// Lengths.
+        lengths: usize,
+        /// Sequences.
+        samples: usize,
+    },
+    /// A length beyond the sequence.
+    #[error("sequence {sequence} of the batch is said to end after {got} of {length} steps: use 1 to {length}")]
+    BadLength {
+        /// Which sequence of the batch.
+        sequence: usize,
+        /// Its length.
+        got: usize,
+        /// Steps that there are.
+        length: usize,
+    },
+    /// Steps with another number of features.
+    #[error("steps of {got} features, but the network takes {expected}")]
+    WrongFeatures {
+        /// The network's.
+        expected: usize,
+        /// Those given.
+        got: usize,
+    },
     /// As many sources as targets are needed.
     #[error("{sources} sources but {targets} targets in a batch: every source needs one target")]
     UnevenPairs {

@@ -8,10 +8,12 @@
 //!   the layers it stands for. Layers at either end can stay outside ([`Depth::buffer`]).
 //! - [`OdeNet2d`] is an ODENet on images; [`transformer`] has encoders, decoders and encoder-decoders. Their right-hand sides
 //!   are linearised by hand; [`Autograd`] does it for any module that can be evaluated.
+//! - [`gru`] has recurrent networks, whose layers are the steps of a sequence and share their parameters.
 //! - [`Network`] is what training asks of a network besides its layers.
 //!
 //! Nothing here knows ranks: a part is simply the layers `first..first + n` of a longer network. Parameters have global names
-//! (`layers.00017.sa.q.weight`), and initial values from (seed, global layer) alone.
+//! (`layers.00017.sa.q.weight`, or `shared.cells.0.h.weight` of what all layers share), and initial values from (seed, global layer)
+//! alone.
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
@@ -23,8 +25,11 @@ mod conv;
 mod conv_rhs;
 mod error;
 mod gradients;
+pub mod gru;
+mod host;
 mod image_space;
 mod init;
+mod linear;
 mod linearization;
 mod network;
 mod ode_net;

@@ -70,6 +70,29 @@ pub trait Network: Module {
     /// What the layers need of a batch. With `noise`, random parts of the network (dropout) are on.
     fn batch(&self, input: &Self::Input, noise: Option<Noise>) -> Self::Batch;
 
+    /// What a rank makes of a batch once for all its sweeps, such as a product with all inputs.
+    fn prepare(&self, batch: Self::Batch) -> Self::Batch {
+        batch
+    }
+
+    /// Gradients of parameters that layers share ([`Network::shares_parameters`]), summed over the layers of this rank that the
+    /// adjoint of the batch has pulled back; to be asked once, behind it.
+    fn complete(&self, batch: &Self::Batch) -> Gradients {
+        let _ = batch;
+        Gradients::new()
+    }
+
+    /// Whether layers share their parameters. Every rank then has a copy of them, named `shared.…`, and the gradient is the
+    /// sum of those of all ranks.
+    fn shares_parameters(&self) -> bool {
+        false
+    }
+
+    /// Whether the layers offer the diagonals of their Jacobians, which Newton's method needs.
+    fn offers_diagonals(&self) -> bool {
+        false
+    }
+
     /// The largest batch of `samples` samples, for estimates.
     fn largest_batch(&self, samples: usize) -> Self::Batch;
 
@@ -91,6 +114,32 @@ pub trait Network: Module {
         input: &Self::Input,
         batch: &Self::Batch,
     ) -> Option<(Self::State, OpeningPullback<Self::State>)>;
+
+    /// Whether the closing layer reads the states behind all layers, not the last one alone. What it reads then comes to it as
+    /// one state, made by [`Network::read`] and [`Network::join`].
+    fn reads_all_states(&self) -> bool {
+        false
+    }
+
+    /// What the closing layer reads of these states of consecutive points, as one that travels.
+    fn read(&self, states: &[&Self::State], batch: &Self::Batch) -> Self::State {
+        states.last().map_or_else(|| self.zero_state(batch), |last| (*last).clone())
+    }
+
+    /// What was read of the states of all ranks, in their order.
+    fn join(&self, read: Vec<Self::State>, batch: &Self::Batch) -> Self::State {
+        self.read(&read.iter().collect::<Vec<_>>(), batch)
+    }
+
+    /// The inverse of [`Network::join`] for derivatives by what was read, where so many points each were read.
+    fn split(&self, lambda: Self::State, points: &[usize]) -> Vec<Self::State> {
+        vec![lambda; points.len()]
+    }
+
+    /// The inverse of [`Network::read`] for derivatives by what was read.
+    fn unread(&self, lambda: Self::State) -> Vec<Self::State> {
+        vec![lambda]
+    }
 
     /// The output of the last state, if the closing layer is here.
     fn close(&self, state: &Self::State, batch: &Self::Batch) -> Option<Tensor<2>>;

@@ -77,6 +77,11 @@ impl<const D: usize> State for TensorState<D> {
         self.0.inplace(|u| u * a);
     }
 
+    fn multiply(&mut self, x: &Self) {
+        let x = x.0.clone();
+        self.0.inplace(|u| u * x);
+    }
+
     fn norm_squared(&self) -> f64 {
         (self.0.clone() * self.0.clone()).sum().into_scalar::<f64>()
     }

@@ -9,7 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use crate::{LayerParallel, TrainError};
 
-/// Apart from the tags of solver, pipeline and tied parameters.
+/// Apart from the tags of solver, pipeline, copies of parameters and states read.
 const UP: Tag = 1020;
 const DOWN: Tag = 1021;
 

@@ -56,6 +56,17 @@ pub enum TrainError {
         /// What is wrong, and where.
         reason: String,
     },
+    /// Newton's method for a network that does not offer what it needs.
+    #[error(
+        "Newton's method needs the diagonals of the layers' Jacobians, which this network does not offer: use multigrid"
+    )]
+    NoDiagonals,
+    /// A network whose output reads the states behind all layers, with a schedule that does not keep them.
+    #[error("the network's output reads the states behind all layers, but {reason}")]
+    ReadsAllStates {
+        /// Why it cannot, and what to do.
+        reason: &'static str,
+    },
     /// A batch without samples.
     #[error("a batch of 0 samples: use at least 1")]
     EmptyBatch,

@@ -1,16 +1,17 @@
 //! A batch on its way: states, loss, gradients.
 
 use braidnet_comm::Communicator;
+use braidnet_grid::Partition;
 use braidnet_mgrit::{Guess, LayerGradients, Linearized, OnNonFinite, SolveReport, solve_adjoint_into};
 use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
 use crate::model::{Opened, Solvers};
-use crate::{TrainError, sum_tied};
+use crate::{TrainError, reading, sum_copies};
 
 /// Solves for the states of a batch, and linearises every layer there.
 pub(crate) fn forward<'a, N: Network>(
-    (network, comm): (&'a N, &'a Communicator),
+    (network, comm, partition): (&'a N, &'a Communicator, &'a Partition),
     solvers: &'a mut Solvers<N::State>,
     batch: N::Batch,
     opened: Opened<N>,
@@ -20,13 +21,14 @@ pub(crate) fn forward<'a, N: Network>(
     let zero = network.zero_state(&batch);
     let guess = |_| zero.clone();
     let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, Guess::From(&guess))?;
-    Ok(Forward { network, comm, solvers, batch, zero, opening, linearized, on_non_finite, report })
+    Ok(Forward { network, comm, partition, solvers, batch, zero, opening, linearized, on_non_finite, report })
 }
 
 /// A batch whose states are known.
 pub struct Forward<'a, N: Network> {
     network: &'a N,
     comm: &'a Communicator,
+    partition: &'a Partition,
     solvers: &'a mut Solvers<N::State>,
     batch: N::Batch,
     zero: N::State,
@@ -52,8 +54,9 @@ impl<'a, N: Network> Forward<'a, N> {
         self,
         loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, TrainError>,
     ) -> Result<Loss<'a, N>, TrainError> {
-        let closed = match self.solvers.forward.last_state() {
-            Some(u) => close(self.network, u, &self.batch, loss)?,
+        let read = reading::read((self.network, &self.batch), (self.comm, self.partition), &self.solvers.forward)?;
+        let closed = match read {
+            Some(u) => close(self.network, &u, &self.batch, loss)?,
             None => None,
         };
         match &closed {
@@ -106,7 +109,7 @@ impl<N: Network> Loss<'_, N> {
     /// A failed solve.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`](braidnet_mgrit::Mgrit::solve); [`sum_tied`] where parameters are tied.
+    /// As [`Mgrit::solve`](braidnet_mgrit::Mgrit::solve); [`sum_copies`] where ranks have copies of parameters.
     pub fn backward(self) -> Result<Backward, TrainError> {
         let loss = self.value();
         let (network, comm) = (self.forward.network, self.forward.comm);
@@ -115,12 +118,12 @@ impl<N: Network> Loss<'_, N> {
             gradients.extend(more);
             Ok(())
         })?;
-        sum_tied(network, comm, &mut gradients)?;
+        sum_copies(network, comm, &mut gradients)?;
         Ok(Backward { loss, gradients, forward, backward })
     }
 
     /// As [`Loss::backward`], and hands gradients to `sink` as soon as they are formed: closing layer, layers in the order
-    /// of the sweep, opening layer. Returns the reports of the forward and the backward solve.
+    /// of the sweep, what layers share, opening layer. Returns the reports of the forward and the backward solve.
     ///
     /// # Errors
     /// A failed solve, or what `sink` returns.
@@ -131,7 +134,8 @@ impl<N: Network> Loss<'_, N> {
         self,
         mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
     ) -> Result<(SolveReport, SolveReport), TrainError> {
-        let Forward { network, solvers, batch, zero, opening, linearized, report: forward, .. } = self.forward;
+        let Forward { network, comm, partition, solvers, batch, zero, opening, linearized, report: forward, .. } =
+            self.forward;
         let lambda = match self.closed {
             Some(closed) => {
                 sink(closed.gradients)?;
@@ -139,6 +143,7 @@ impl<N: Network> Loss<'_, N> {
             }
             None => None,
         };
+        let (lambda, sources) = reading::unread(network, (comm, partition), lambda)?;
         let guess = |_| zero.clone();
         let Solvers { forward: states, adjoint } = solvers;
         let guess = Guess::From(&guess);
@@ -150,8 +155,9 @@ impl<N: Network> Loss<'_, N> {
             }
         };
         let block = network.block(&batch);
-        let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, guess, sink_layer)?;
+        let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, sources, guess, sink_layer)?;
         sunk?;
+        sink(network.complete(&batch))?;
         if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
             sink(pullback(lambda.clone()).map_err(TrainError::Opening)?)?;
         }

@@ -7,6 +7,7 @@ use braidnet_mgrit::State;
 use braidnet_nn::{Gradients, Network};
 use burn::tensor::Tensor;
 
+use crate::copies::is_shared;
 use crate::{LayerParallel, TrainError};
 
 /// Distance of the gradients of all ODE layers from those of the sequential schedule.
@@ -78,7 +79,8 @@ impl<N: Network> LayerParallel<N> {
         let exact: HashMap<_, _> = exact.into_iter().map(|g| (g.id, g.values)).collect();
         let mut in_layers = std::collections::HashSet::new();
         self.network.visit_parameters(|p| {
-            if p.name.starts_with("layers.") {
+            // All ranks have what layers share.
+            if p.name.starts_with("layers.") || (is_shared(&p.name) && self.is_first()) {
                 in_layers.insert(p.id);
             }
         });

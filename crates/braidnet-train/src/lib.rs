@@ -9,8 +9,8 @@
 //!   as a pipeline; [`LayerParallel::gradient_error`] says how far the gradients are from the exact ones.
 //! - [`control`] chooses a more exact schedule where the solves converge badly, or a cheaper one where that would do.
 //! - [`LayerParallel::train_step`] forms the gradients of a shard of a global batch, which a [`GradientReducer`] sums over
-//!   micro-batches and over the data axis. A [`Task`] has the loss, a mean over samples or over tokens; [`sum_tied`] makes two
-//!   parameters one, [`Continuity`] holds layers together.
+//!   micro-batches and over the data axis. A [`Task`] has the loss, a mean over samples or over tokens; [`sum_copies`] makes copies of
+//!   a parameter one, [`Continuity`] holds layers together.
 //! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`].
 //! - [`data`] gives each rank its part of the samples.
 //!
@@ -18,6 +18,7 @@
 
 mod continuity;
 pub mod control;
+mod copies;
 pub mod data;
 mod decode;
 mod error;
@@ -30,16 +31,17 @@ mod model;
 mod norm;
 mod optimizer;
 mod pipeline;
+mod reading;
 mod reducer;
 mod schedule;
 mod snapshot;
 mod spread;
 mod step;
-mod tied;
 pub mod trainer;
 
 pub use braidnet_mgrit::Activations;
 pub use continuity::Continuity;
+pub use copies::sum_copies;
 pub use decode::Decoding;
 pub use error::TrainError;
 pub use forward::{Backward, Forward, Loss};
@@ -53,6 +55,5 @@ pub use reducer::GradientReducer;
 pub use schedule::{MicroBatching, Schedule, ScheduleError, ScheduleKind, SolveConfig};
 pub use spread::spread_within_runs;
 pub use step::{Forwarded, Shard, StepReport, Task};
-pub use tied::sum_tied;
 pub use trainer::probe::Probe;
 pub use trainer::{Trainer, TrainerConfig};

@@ -2,13 +2,14 @@
 
 use braidnet_comm::Communicator;
 use braidnet_grid::{Partition, Step, TimeGrid};
-use braidnet_mgrit::{Activations, Guess, Mgrit, MgritOptions, OnNonFinite, State, checkpoints};
+use braidnet_mgrit::{Activations, Guess, Method, Mgrit, MgritOptions, OnNonFinite, State, checkpoints};
 use braidnet_nn::{Network, Noise, OpeningPullback};
 use burn::tensor::Tensor;
 
 use crate::data::Micro;
 use crate::forward::{Forward, forward};
-use crate::{MicroBatching, Schedule, TrainError};
+use crate::snapshot::Parts;
+use crate::{MicroBatching, Schedule, SolveConfig, TrainError, reading};
 
 /// The two solvers of a schedule.
 pub(crate) struct Solvers<S: State> {
@@ -71,6 +72,7 @@ impl<N: Network> LayerParallel<N> {
         schedule: &Schedule,
         comm: &Communicator,
     ) -> Result<Self, TrainError> {
+        check(&network, schedule)?;
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
         let (activations, on_non_finite) = (schedule.activations, OnNonFinite::Fail);
         let solvers = Solvers::new(grid, partition, options, comm)?.set_up(activations, on_non_finite);
@@ -109,6 +111,7 @@ impl<N: Network> LayerParallel<N> {
         schedule: &Schedule,
         change: fn(MgritOptions) -> MgritOptions,
     ) -> Result<(), TrainError> {
+        check(&self.network, schedule)?;
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?].map(change);
         let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
         let solvers = solvers.set_up(schedule.activations, self.on_non_finite);
@@ -134,11 +137,14 @@ impl<N: Network> LayerParallel<N> {
         if samples == 0 {
             return Err(TrainError::EmptyBatch);
         }
-        if let Some(batch) = self.network.batch_of_size(samples) {
-            return Ok(batch);
-        }
-        let own = self.input(input)?.map(|input| self.network.batch(input, noise));
-        Ok(self.comm.broadcast(0, own, &self.network.device())?)
+        let batch = match self.network.batch_of_size(samples) {
+            Some(batch) => batch,
+            None => {
+                let own = self.input(input)?.map(|input| self.network.batch(input, noise));
+                self.comm.broadcast(0, own, &self.network.device())?
+            }
+        };
+        Ok(self.network.prepare(batch))
     }
 
     /// The input, on the first rank only.
@@ -189,16 +195,25 @@ impl<N: Network> LayerParallel<N> {
         self.partition.layers(self.comm.rank())
     }
 
-    /// Global indices of this rank's layers, with those at the ends that the solver does not count.
-    pub(crate) fn layers_with_buffers(&self) -> std::ops::Range<usize> {
+    /// What this rank keeps in a checkpoint: its layers, with those at the ends that the solver does not count. What layers share
+    /// is kept once, with the opening layer.
+    pub(crate) fn parts_kept(&self) -> Parts {
         let (own, buffer) = (self.layers(), self.network.buffer_layers());
         let start = if self.is_first() { 0 } else { own.start + buffer };
-        start..own.end + if self.is_last() { 2 * buffer } else { buffer }
+        let layers = start..own.end + if self.is_last() { 2 * buffer } else { buffer };
+        let layers = if self.network.shares_parameters() { 0..0 } else { layers };
+        Parts { layers, opening: self.is_first(), closing: self.is_last() }
     }
 
-    /// As [`LayerParallel::n_layers`], with those at the ends that the solver does not count.
-    pub(crate) fn n_layers_with_buffers(&self) -> usize {
-        self.n_layers() + 2 * self.network.buffer_layers()
+    /// What this rank needs of a checkpoint.
+    pub(crate) fn parts_needed(&self) -> Parts {
+        let kept = self.parts_kept();
+        Parts { opening: kept.opening || self.network.shares_parameters(), ..kept }
+    }
+
+    /// Layers with parameters of their own, of the whole network.
+    pub(crate) fn n_layers_kept(&self) -> usize {
+        if self.network.shares_parameters() { 0 } else { self.n_layers() + 2 * self.network.buffer_layers() }
     }
 
     /// Layers of the whole network, as the solver counts.
@@ -231,7 +246,7 @@ impl<N: Network> LayerParallel<N> {
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, None)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
-        evaluate(&self.network, &mut self.solvers, &batch, first)
+        evaluate((&self.network, &self.comm, &self.partition), &mut self.solvers, &batch, first)
     }
 
     /// As [`LayerParallel::evaluate`], layer by layer: what the network is, not what the schedule makes of it.
@@ -246,7 +261,7 @@ impl<N: Network> LayerParallel<N> {
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        evaluate(&self.network, solvers, &batch, first)
+        evaluate((&self.network, &self.comm, &self.partition), solvers, &batch, first)
     }
 
     /// Solves for the states of a batch of `batch` samples, whose inputs the first rank must give, and linearises every
@@ -259,13 +274,13 @@ impl<N: Network> LayerParallel<N> {
     /// As [`LayerParallel::evaluate`].
     pub fn forward(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Forward<'_, N>, TrainError> {
         let (batch, opened) = self.open(batch, input, self.noise)?;
-        forward((&self.network, &self.comm), &mut self.solvers, batch, opened, self.on_non_finite)
+        forward((&self.network, &self.comm, &self.partition), &mut self.solvers, batch, opened, self.on_non_finite)
     }
 
     /// As [`LayerParallel::forward`], of a micro-batch.
     pub(crate) fn forward_of<T>(&mut self, micro: &Micro<N::Input, T>) -> Result<Forward<'_, N>, TrainError> {
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
-        forward((&self.network, &self.comm), &mut self.solvers, batch, opened, self.on_non_finite)
+        forward((&self.network, &self.comm, &self.partition), &mut self.solvers, batch, opened, self.on_non_finite)
     }
 
     /// The noise of a micro-batch with `first` samples of the global batch before it.
@@ -278,6 +293,7 @@ impl<N: Network> LayerParallel<N> {
         let input = self.input(micro.input.as_ref())?.ok_or(TrainError::NoInput { rank: self.comm.rank() })?;
         let noise = self.noise_from(micro.first);
         let batch = self.network.batch_of_size(micro.size).unwrap_or_else(|| self.network.batch(input, noise));
+        let batch = self.network.prepare(batch);
         let opened = self.network.open_recorded(input, &batch);
         Ok((batch, opened))
     }
@@ -303,7 +319,7 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(batch, input, self.noise)?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward((&self.network, &self.comm), solvers, batch, opened, self.on_non_finite)
+        forward((&self.network, &self.comm, &self.partition), solvers, batch, opened, self.on_non_finite)
     }
 
     /// As `exact_forward`, of a micro-batch.
@@ -311,12 +327,18 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward((&self.network, &self.comm), solvers, batch, opened, self.on_non_finite)
+        forward((&self.network, &self.comm, &self.partition), solvers, batch, opened, self.on_non_finite)
     }
 
     /// Frees the exact solvers, which hold states of their own.
     pub(crate) fn forget_exact(&mut self) {
         self.exact = None;
+    }
+
+    /// Whether the schedule's forward solve is the plain loop.
+    pub(crate) fn has_exact_forward(&self) -> bool {
+        let forward = &self.solvers.forward;
+        forward.hierarchy().n_levels() == 1 && forward.options().method == Method::Multigrid
     }
 
     /// Makes the exact solvers, unless they exist.
@@ -330,16 +352,32 @@ impl<N: Network> LayerParallel<N> {
     }
 }
 
+/// That a schedule has what the network needs, and the network what the schedule needs.
+fn check<N: Network>(network: &N, schedule: &Schedule) -> Result<(), TrainError> {
+    let is_newton = |solve: &SolveConfig| solve.method == Method::Newton;
+    if (is_newton(&schedule.forward) || is_newton(&schedule.backward)) && !network.offers_diagonals() {
+        return Err(TrainError::NoDiagonals);
+    }
+    let reason = match (schedule.micro_batching, schedule.activations) {
+        _ if !network.reads_all_states() => return Ok(()),
+        (MicroBatching::Pipelined, _) => "a pipeline does not keep them: let micro-batches go in turn",
+        (_, Activations::Recompute) => "they are not all kept: store the activations",
+        _ => return Ok(()),
+    };
+    Err(TrainError::ReadsAllStates { reason })
+}
+
 /// The first state and how to form the gradients of the opening layer, on the first rank.
 pub(crate) type Opened<N> = Option<(<N as Network>::State, OpeningPullback<<N as Network>::State>)>;
 
 fn evaluate<N: Network>(
-    network: &N,
+    (network, comm, partition): (&N, &Communicator, &Partition),
     solvers: &mut Solvers<N::State>,
     batch: &N::Batch,
     first: Option<N::State>,
 ) -> Result<Option<Tensor<2>>, TrainError> {
     let zero = network.zero_state(batch);
     solvers.forward.solve(&network.block(batch), first, Guess::From(&|_| zero.clone()))?;
-    Ok(solvers.forward.last_state().and_then(|u| network.close(u, batch)))
+    let read = reading::read((network, batch), (comm, partition), &solvers.forward)?;
+    Ok(read.and_then(|u| network.close(&u, batch)))
 }

@@ -6,6 +6,7 @@ use braidnet_comm::Communicator;
 use braidnet_nn::{Gradients, Network};
 
 use crate::TrainError;
+use crate::copies::is_shared;
 
 /// The 2-norm of the gradients of all parameters of all layer ranks, each parameter counted once.
 ///
@@ -21,7 +22,7 @@ pub fn gradient_norm<N: Network>(network: &N, gradients: &Gradients, layer: &Com
     let mut squares = Vec::new();
     let copies: HashSet<String> = network.tied().into_iter().map(|[_, closing]| closing).collect();
     network.visit_parameters(|p| {
-        if copies.contains(&p.name) {
+        if copies.contains(&p.name) || (is_shared(&p.name) && layer.rank() > 0) {
             return;
         }
         let square = by_id.get(&p.id).map(|g| ((*g).clone() * (*g).clone()).sum().into_scalar::<f64>());

@@ -127,7 +127,8 @@ impl<N: Network> Pipeline<'_, N> {
         if must_tell {
             model.comm.send(rank + 1, BATCH, batch.clone())?;
         }
-        Ok((batch, opened))
+        // The first rank has prepared its own.
+        Ok((if model.is_first() { batch } else { model.network.prepare(batch) }, opened))
     }
 
     /// Takes a state through this rank's layers.
@@ -191,6 +192,7 @@ impl<N: Network> Pipeline<'_, N> {
             let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
             reducer.push(gradients)?;
         }
+        reducer.push(self.model.network.complete(&batch))?;
         opening.map_or(Ok(()), |(pullback, lambda)| reducer.push(pullback(lambda).map_err(TrainError::Opening)?))
     }
 

@@ -8,6 +8,7 @@ use braidnet_nn::{Gradient, Gradients, Network};
 use burn::module::ParamId;
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::copies::is_shared;
 use crate::{Schedule, TrainError};
 
 /// Bytes of gradients that are sent at once: large enough that latency does not matter, small enough that the first
@@ -72,14 +73,14 @@ impl GradientReducer {
     ) -> Result<Self, TrainError> {
         let mut order = Vec::new();
         network.visit_parameters(|p| order.push((p.name.clone(), p.id, p.shape.iter().product::<usize>())));
-        // The closing layer comes first and the opening layer last. A sequential adjoint goes down the layers; MGRIT
+        // The closing layer comes first, the opening layer and what layers share last. A sequential adjoint goes down the layers; MGRIT
         // takes the intervals upwards.
-        let rank_of = |name: &str| match (name.starts_with("close"), name.starts_with("open")) {
+        let rank_of = |name: &str| match (name.starts_with("close"), name.starts_with("open") || is_shared(name)) {
             (true, _) => 0,
             (_, true) => 2,
             _ => 1,
         };
-        if schedule.backward.max_levels == 1 {
+        if schedule.backward.is_sequential() {
             order.reverse();
         }
         order.sort_by_key(|(name, ..)| rank_of(name));

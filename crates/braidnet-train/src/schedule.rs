@@ -1,7 +1,7 @@
 //! How the forward and the backward solve of a training step are done.
 
 use braidnet_grid::{Coarsening, Hierarchy, LastInterval, Partition, TimeGrid};
-use braidnet_mgrit::{Activations, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use braidnet_mgrit::{Activations, Method, MgritOptions, Relaxation, TemporalNorm, Tolerance};
 use braidnet_nn::CoarseOperator;
 use serde::{Deserialize, Serialize};
 
@@ -32,9 +32,12 @@ pub enum MicroBatching {
     Pipelined,
 }
 
-/// One MGRIT solve of a network.
+/// One solve of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SolveConfig {
+    /// Multigrid, or Newton's method, for which only iterations and tolerance count, and norms are always formed.
+    #[serde(default)]
+    pub method: Method,
     /// Levels at most; 1 is sequential.
     pub max_levels: usize,
     /// Coarsening factor, at least 2.
@@ -59,6 +62,7 @@ impl SolveConfig {
     /// Two levels, one iteration, F-relaxation, first down-cycle skipped: the least work that still is MGRIT.
     pub fn new(cfactor: usize) -> Self {
         Self {
+            method: Method::Multigrid,
             max_levels: 2,
             cfactor,
             max_iters: 1,
@@ -74,6 +78,16 @@ impl SolveConfig {
     /// One level.
     pub fn sequential() -> Self {
         Self { max_levels: 1, ..Self::new(2) }
+    }
+
+    /// Newton's method with the diagonals of the layers' Jacobians, for networks that offer them.
+    pub fn newton(max_iters: usize) -> Self {
+        Self { method: Method::Newton, max_iters, ..Self::new(2) }
+    }
+
+    /// Whether it is the plain loop.
+    pub fn is_sequential(&self) -> bool {
+        self.method == Method::Multigrid && self.max_levels == 1
     }
 
     /// The solver's options.
@@ -94,6 +108,9 @@ impl SolveConfig {
         }
         if !problems.is_empty() {
             return Err(ScheduleError { direction, problems });
+        }
+        if self.method == Method::Newton {
+            return Ok(MgritOptions::newton(self.max_iters, self.tolerance));
         }
         let norm = (self.norms || self.tolerance.is_some()).then_some(TemporalNorm::Two);
         Ok(MgritOptions {
@@ -117,8 +134,11 @@ impl SolveConfig {
 
 impl std::fmt::Display for SolveConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.max_levels == 1 {
+        if self.is_sequential() {
             return write!(f, "sequential");
+        }
+        if self.method == Method::Newton {
+            return write!(f, "Newton, {} iterations", self.max_iters);
         }
         let Self { max_levels, cfactor, max_iters, relaxation, coarse_relaxation, skip_downcycle, .. } = self;
         let name = |r: &Relaxation| match r.fc_sweeps() {
@@ -172,9 +192,24 @@ impl Schedule {
     /// # Errors
     /// An invalid solve.
     pub fn longest_run(&self, grid: &TimeGrid) -> Result<usize, TrainError> {
+        self.longest(grid, Hierarchy::longest_run)
+    }
+
+    /// As [`Schedule::longest_run`], of the coarsest level: what must be on one rank where coarse steps need whole runs.
+    ///
+    /// # Errors
+    /// An invalid solve.
+    pub fn coarsest_run(&self, grid: &TimeGrid) -> Result<usize, TrainError> {
+        self.longest(grid, Hierarchy::coarsest_run)
+    }
+
+    /// The longest run of either solve, of those that `run` says.
+    fn longest(&self, grid: &TimeGrid, run: fn(&Hierarchy) -> usize) -> Result<usize, TrainError> {
         let mut longest = 1;
         for options in [self.forward.options("forward")?, self.backward.options("backward")?] {
-            longest = longest.max(Hierarchy::new(grid, &options.coarsening)?.longest_run());
+            if options.method == Method::Multigrid {
+                longest = longest.max(run(&Hierarchy::new(grid, &options.coarsening)?));
+            }
         }
         Ok(longest)
     }
@@ -190,7 +225,7 @@ impl Schedule {
         n_ranks: usize,
         operator: CoarseOperator,
     ) -> Result<Partition, TrainError> {
-        let (n, run) = (grid.n_steps(), self.longest_run(grid)?);
+        let (n, run) = (grid.n_steps(), self.coarsest_run(grid)?);
         let n_runs = n.div_ceil(run);
         if !operator.needs_whole_runs() || n_ranks > n_runs {
             return Ok(Partition::even(n, n_ranks)?);
@@ -201,7 +236,7 @@ impl Schedule {
 
     /// Whether states and gradients are those of the plain loop.
     pub fn is_exact(&self) -> bool {
-        let is_sequential = self.forward.max_levels == 1 && self.backward.max_levels == 1;
+        let is_sequential = self.forward.is_sequential() && self.backward.is_sequential();
         is_sequential || self.micro_batching == MicroBatching::Pipelined
     }
 
@@ -260,6 +295,14 @@ mod tests {
         assert_eq!(layers(2, CoarseOperator::Centred), [0..12, 12..18]);
         assert_eq!(layers(5, CoarseOperator::Centred), [0..4, 4..8, 8..12, 12..16, 16..18]);
         assert_eq!(layers(6, CoarseOperator::Centred)[0], 0..3);
+    }
+
+    #[test]
+    fn whole_runs_are_those_of_the_coarsest_level() {
+        let solve = SolveConfig { max_levels: 3, ..SolveConfig::new(4) };
+        let grid = TimeGrid::uniform(100, 0.0, 1.0).unwrap();
+        let partition = Schedule::layer_parallel(solve).partition(&grid, 3, CoarseOperator::Mean).unwrap();
+        assert_eq!([0, 1, 2].map(|rank| partition.layers(rank)), [0..48, 48..80, 80..100]);
     }
 
     #[test]

@@ -7,19 +7,34 @@ use braidnet_checkpoint::{Checkpoint, NamedTensor, Part, PartName, Scalar};
 use braidnet_nn::{Network, Parameter};
 use burn::tensor::{Tensor, TensorData};
 
+use crate::copies::is_shared;
 use crate::optimizer::OptimizerState;
 use crate::{Optimizer, TrainError};
 
-/// The parts of a network that consist of its `layers`: with the opening layer if they start with the first, with the closing layer
-/// if they end with the last of `n_layers`.
-pub(crate) fn part_names(layers: &Range<usize>, n_layers: usize) -> Vec<PartName> {
-    let opening = (layers.start == 0).then_some(PartName::Open);
-    let closing = (layers.end == n_layers).then_some(PartName::Close);
-    opening.into_iter().chain(layers.clone().map(PartName::Layer)).chain(closing).collect()
+/// Parts of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parts {
+    /// Layers with parameters of their own.
+    pub layers: Range<usize>,
+    /// The opening layer, and what layers share.
+    pub opening: bool,
+    /// The closing layer.
+    pub closing: bool,
+}
+
+impl Parts {
+    pub fn names(&self) -> impl Iterator<Item = PartName> + use<> {
+        let opening = self.opening.then_some(PartName::Open);
+        let closing = self.closing.then_some(PartName::Close);
+        opening.into_iter().chain(self.layers.clone().map(PartName::Layer)).chain(closing)
+    }
 }
 
 /// The part that a parameter belongs to, by its global name.
 fn part_of(name: &str) -> Option<PartName> {
+    if is_shared(name) {
+        return Some(PartName::Open);
+    }
     let end = if name.starts_with("layers.") { name.match_indices('.').nth(1)?.0 } else { name.find('.')? };
     name[..end].parse().ok()
 }
@@ -28,14 +43,8 @@ fn part_of(name: &str) -> Option<PartName> {
 ///
 /// # Errors
 /// [`TrainError::Record`] if the optimizer's state cannot be had, [`TrainError::NotFiniteToSave`].
-pub(crate) fn take<N: Network>(
-    network: &N,
-    optimizer: &Optimizer,
-    layers: &Range<usize>,
-    n_layers: usize,
-) -> Result<Vec<Part>, TrainError> {
-    let mut parts: BTreeMap<PartName, Part> =
-        part_names(layers, n_layers).into_iter().map(|name| (name, Part::new(name))).collect();
+pub(crate) fn take<N: Network>(network: &N, optimizer: &Optimizer, parts: &Parts) -> Result<Vec<Part>, TrainError> {
+    let mut parts: BTreeMap<PartName, Part> = parts.names().map(|name| (name, Part::new(name))).collect();
     let mut by_id = HashMap::new();
     network.visit_parameters(|p| {
         if let Some(part) = part_of(&p.name).and_then(|name| parts.get_mut(&name)) {
@@ -97,13 +106,12 @@ fn named(name: String, shape: &[usize], p: &Parameter, values: Tensor<1>) -> Nam
 pub(crate) fn restore<N: Network>(
     network: N,
     optimizer: &mut Optimizer,
-    layers: &Range<usize>,
-    n_layers: usize,
+    parts: &Parts,
     checkpoint: &Checkpoint,
 ) -> Result<N, TrainError> {
     let mut parameters = HashMap::new();
     let (mut moments, mut scalars) = (Vec::new(), Vec::new());
-    for name in part_names(layers, n_layers) {
+    for name in parts.names() {
         let part = checkpoint.read_part(name)?;
         for tensor in part.parameters {
             parameters.insert(tensor.name.clone(), (tensor.shape.clone(), tensor.to_f32()?));
@@ -175,6 +183,7 @@ mod tests {
         assert_eq!(part_of("layers.00017.conv1.weight"), Some(PartName::Layer(17)));
         assert_eq!(part_of("open.bias"), Some(PartName::Open));
         assert_eq!(part_of("close.head.weight"), Some(PartName::Close));
+        assert_eq!(part_of("shared.cells.0.x.weight"), Some(PartName::Open));
         assert_eq!(part_of("odd.weight"), None);
     }
 
@@ -192,8 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_ends_have_opening_and_closing_layer() {
-        assert_eq!(part_names(&(0..1), 3), [PartName::Open, PartName::Layer(0)]);
-        assert_eq!(part_names(&(1..3), 3), [PartName::Layer(1), PartName::Layer(2), PartName::Close]);
+    fn parts_are_named_in_their_order() {
+        let names = |layers, opening, closing| Parts { layers, opening, closing }.names().collect::<Vec<_>>();
+        assert_eq!(names(0..1, true, false), [PartName::Open, PartName::Layer(0)]);
+        assert_eq!(names(1..3, false, true), [PartName::Layer(1), PartName::Layer(2), PartName::Close]);
+        assert_eq!(names(0..0, true, true), [PartName::Open, PartName::Close]);
     }
 }

@@ -186,3 +186,15 @@ fn a_damaged_file_is_named_and_ends_all_ranks() {
     }
     assert_eq!(fit(&Mesh::alone(), &Schedule::sequential(), &resumed, &Set::new(SAMPLES)).unwrap().outcome.step, 6);
 }
+
+/// Before any message.
+#[test]
+fn newtons_method_is_refused_where_layers_offer_no_diagonals() {
+    for schedule in [
+        Schedule::layer_parallel(SolveConfig::newton(3)),
+        Schedule { backward: SolveConfig::newton(2), ..Schedule::sequential() },
+    ] {
+        let message = trainer(&Mesh::alone(), &schedule, TrainerConfig::new(1, 0.1)).err().unwrap().to_string();
+        assert!(message.contains("diagonals") && message.contains("use multigrid"), "{schedule}: {message}");
+    }
+}

@@ -61,10 +61,9 @@ pub(super) struct Retention {
 }
 
 impl Retention {
-    /// `k`; its derivative by what `z` is the sigmoid of, `dk/dz z (1 - z)`; and the weight of the derivative of `n`: `1 - k` of
-    /// a single step, else that of all its fine steps to first order, `power k1^(power - 1) (1 - k1)`.
+    /// `k`, and its derivative by what `z` is the sigmoid of, `dk/dz z (1 - z)`.
     #[inline(always)]
-    fn of(self, z: &[f32], k: &mut [f32], slope: &mut [f32], rest: &mut [f32]) {
+    fn of(self, z: &[f32], k: &mut [f32], slope: &mut [f32]) {
         let dt = self.dt;
         let columns = k.iter_mut().zip(slope.iter_mut()).zip(z);
         match self.form {
@@ -83,16 +82,15 @@ impl Retention {
                 },
             ),
         }
-        rest.iter_mut().zip(k.iter()).for_each(|(rest, k)| *rest = 1.0 - k);
         if self.power > 1 {
-            raise(self.power, k, slope, rest);
+            raise(self.power, k, slope);
         }
     }
 }
 
-/// `k^power` for `k`, and `power k^(power - 1)` times the others; `power` is at least 2.
+/// `k^power` for `k`, and `power k^(power - 1)` times the slope; `power` is at least 2.
 #[inline(always)]
-fn raise(power: u32, k: &mut [f32], slope: &mut [f32], rest: &mut [f32]) {
+fn raise(power: u32, k: &mut [f32], slope: &mut [f32]) {
     let mut lower = [0.0; BLOCK];
     let lower = &mut lower[..k.len()];
     lower.copy_from_slice(k);
@@ -104,10 +102,9 @@ fn raise(power: u32, k: &mut [f32], slope: &mut [f32], rest: &mut [f32]) {
         }
     }
     let count = power as f32;
-    for (((k, slope), rest), &lower) in k.iter_mut().zip(slope).zip(rest).zip(lower.iter()) {
+    for ((k, slope), &lower) in k.iter_mut().zip(slope).zip(lower.iter()) {
         *k *= lower;
         *slope *= count * lower;
-        *rest *= count * lower;
     }
 }
 
@@ -123,10 +120,10 @@ fn blocks(columns: usize) -> impl Iterator<Item = Range<usize>> {
 /// [`super::GruStep::apply`] where a step counts.
 #[inline(always)]
 pub(super) fn apply_row(retention: Retention, gates: Gates<'_>, h: &mut [f32]) {
-    let (mut k, mut slope, mut rest) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    let (mut k, mut slope) = ([0.0; BLOCK], [0.0; BLOCK]);
     for block in blocks(h.len()) {
-        let (k, slope, rest) = (&mut k[..block.len()], &mut slope[..block.len()], &mut rest[..block.len()]);
-        retention.of(&gates.z[block.clone()], k, slope, rest);
+        let (k, slope) = (&mut k[..block.len()], &mut slope[..block.len()]);
+        retention.of(&gates.z[block.clone()], k, slope);
         for ((h, &k), n) in h[block.clone()].iter_mut().zip(k.iter()).zip(&gates.n[block]) {
             *h = k * *h + (1.0 - k) * n;
         }
@@ -146,12 +143,12 @@ pub(super) fn pullback_row(
     let hidden = h.len();
     let (delta_r, delta_z_n) = delta.split_at_mut(hidden);
     let (delta_z, delta_n) = delta_z_n.split_at_mut(hidden);
-    let (mut k, mut slope, mut rest) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    let (mut k, mut slope) = ([0.0; BLOCK], [0.0; BLOCK]);
     for block in blocks(hidden) {
-        let (k, slope, rest) = (&mut k[..block.len()], &mut slope[..block.len()], &mut rest[..block.len()]);
-        retention.of(&gates.z[block.clone()], k, slope, rest);
+        let (k, slope) = (&mut k[..block.len()], &mut slope[..block.len()]);
+        retention.of(&gates.z[block.clone()], k, slope);
         let (n, h, lambda) = (&gates.n[block.clone()], &h[block.clone()], &mut lambda[block.clone()]);
-        pullback_update(n, h, [&*k, &*slope, &*rest], lambda, &mut delta_z[block.clone()], &mut delta_n[block]);
+        pullback_update(n, h, k, slope, lambda, &mut delta_z[block.clone()], &mut delta_n[block]);
     }
     if let Some(input) = &mut delta_input {
         input[2 * hidden..].copy_from_slice(delta_n);
@@ -167,16 +164,17 @@ pub(super) fn pullback_row(
 fn pullback_update(
     n: &[f32],
     h: &[f32],
-    [k, slope, rest]: [&[f32]; 3],
+    k: &[f32],
+    slope: &[f32],
     lambda: &mut [f32],
     delta_z: &mut [f32],
     delta_n: &mut [f32],
 ) {
     let columns = lambda.len();
-    let (n, h, k, slope, rest) = (&n[..columns], &h[..columns], &k[..columns], &slope[..columns], &rest[..columns]);
+    let (n, h, k, slope) = (&n[..columns], &h[..columns], &k[..columns], &slope[..columns]);
     let (delta_z, delta_n) = (&mut delta_z[..columns], &mut delta_n[..columns]);
     for j in 0..columns {
-        delta_n[j] = lambda[j] * rest[j] * ((1.0 - n[j]) * (1.0 + n[j]));
+        delta_n[j] = lambda[j] * (1.0 - k[j]) * ((1.0 - n[j]) * (1.0 + n[j]));
         delta_z[j] = lambda[j] * (h[j] - n[j]) * slope[j];
         lambda[j] *= k[j];
     }
@@ -200,12 +198,12 @@ pub(super) fn diagonal_row(retention: Retention, gates: Gates<'_>, h: &[f32], we
     let (weights_r, weights_z_n) = weights.split_at(hidden);
     let (weights_z, weights_n) = weights_z_n.split_at(hidden);
     diagonal_candidate(gates.r, gates.hp_n, weights_r, weights_n, out);
-    let (mut k, mut slope, mut rest) = ([0.0; BLOCK], [0.0; BLOCK], [0.0; BLOCK]);
+    let (mut k, mut slope) = ([0.0; BLOCK], [0.0; BLOCK]);
     for block in blocks(hidden) {
-        let (k, slope, rest) = (&mut k[..block.len()], &mut slope[..block.len()], &mut rest[..block.len()]);
-        retention.of(&gates.z[block.clone()], k, slope, rest);
+        let (k, slope) = (&mut k[..block.len()], &mut slope[..block.len()]);
+        retention.of(&gates.z[block.clone()], k, slope);
         let (n, h, weights_z) = (&gates.n[block.clone()], &h[block.clone()], &weights_z[block.clone()]);
-        diagonal_update(n, h, [&*k, &*slope, &*rest], weights_z, &mut out[block]);
+        diagonal_update(n, h, k, slope, weights_z, &mut out[block]);
     }
 }
 
@@ -219,12 +217,12 @@ fn diagonal_candidate(r: &[f32], hp_n: &[f32], weights_r: &[f32], weights_n: &[f
 
 /// The diagonal in the place of the derivative of what `n` is the tanh of.
 #[inline(always)]
-fn diagonal_update(n: &[f32], h: &[f32], [k, slope, rest]: [&[f32]; 3], weights_z: &[f32], out: &mut [f32]) {
+fn diagonal_update(n: &[f32], h: &[f32], k: &[f32], slope: &[f32], weights_z: &[f32], out: &mut [f32]) {
     let columns = out.len();
     let (n, h, weights_z) = (&n[..columns], &h[..columns], &weights_z[..columns]);
-    let (k, slope, rest) = (&k[..columns], &slope[..columns], &rest[..columns]);
+    let (k, slope) = (&k[..columns], &slope[..columns]);
     for j in 0..columns {
-        let through_n = rest[j] * ((1.0 - n[j]) * (1.0 + n[j])) * out[j];
+        let through_n = (1.0 - k[j]) * ((1.0 - n[j]) * (1.0 + n[j])) * out[j];
         out[j] = k[j] + through_n + (h[j] - n[j]) * slope[j] * weights_z[j];
     }
 }

@@ -34,17 +34,6 @@ fn step_of_unit(step: &GruStep<'_>, count: u32, [_, z, n, _]: [f64; 4], h: f64) 
     k * h + (1.0 - k) * n
 }
 
-/// What a step is pulled back as, around the gates `at`: itself, or, of a frozen one, its fine steps to first order in what
-/// goes through the gates.
-fn pulled_back_as(step: &GruStep<'_>, count: u32, at: [f64; 4], gates: [f64; 4], h: f64) -> f64 {
-    if step.coarse == GruCoarse::Rediscretised || count == 0 {
-        return step_of_unit(step, count, gates, h);
-    }
-    let k = retention(step.form, f64::from(step.dt), at[1]);
-    let through_gates = step_of_unit(step, 1, gates, h) - k * h;
-    k.powi(count as i32) * h + f64::from(count) * k.powi(count as i32 - 1) * through_gates
-}
-
 /// What a step starts from, and the number of fine steps of each row: 0 among them, or the same for all.
 #[derive(Debug, Clone)]
 struct Case {
@@ -179,12 +168,12 @@ proptest! {
         let (mut delta_state, mut delta_input) = (nan.clone(), nan.clone());
         case.step().pullback(&gates, &case.h, &mut direct, &mut delta_state, Some(&mut delta_input));
         for (row, column, unit) in case.units() {
-            let (i, at) = (row * hidden + column, gates_of_unit(&unit));
+            let i = row * hidden + column;
             for part in 0..7 {
                 let expected = f64::from(lambda[i]) * slope(|t| {
                     let mut unit = unit;
                     unit[part] += t;
-                    pulled_back_as(&case.step(), case.counts[row], at, gates_of_unit(&unit), unit[6])
+                    step_of_unit(&case.step(), case.counts[row], gates_of_unit(&unit), unit[6])
                 });
                 let actual = match part {
                     0..3 => delta_input[(3 * row + part) * hidden + column],
@@ -225,11 +214,10 @@ proptest! {
                 let unit: Vec<f64> = [&input, &hp].iter().flat_map(|x| [part(x, 0), part(x, 1), part(x, 2)]).collect();
                 gates_of_unit(&unit)
             };
-            let at = gates(&h);
             let after = |t: f64| {
                 let mut h = h.clone();
                 h[j] += t;
-                pulled_back_as(&case.step(), case.counts[0], at, gates(&h), h[j])
+                step_of_unit(&case.step(), case.counts[0], gates(&h), h[j])
             };
             prop_assert!(close(actual, slope(after), 5e-5), "{actual}, not {}", slope(after));
         }

@@ -269,6 +269,7 @@ impl Case {
         };
         let f_cycles = Cycle::F { v_cycles: p.nfmgv, iterations: usize::try_from(p.nfmg).ok() };
         Ok(MgritOptions {
+            method: crate::Method::Multigrid,
             coarsening: Coarsening {
                 max_levels: p.ml,
                 cfactors: p.cf.list(),

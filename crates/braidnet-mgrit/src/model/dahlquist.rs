@@ -52,6 +52,11 @@ impl Propagator for Dahlquist {
         Ok(())
     }
 
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [f64]) -> Result<Vec<f64>, StepError> {
+        self.step(steps, states)?;
+        Ok(steps.iter().map(|step| self.factor(step.dt)).collect())
+    }
+
     /// A few hundred intervals stay in the first cache and make the loop over them tight.
     fn batch(&self) -> usize {
         256

@@ -18,6 +18,12 @@ impl Propagator for Logistic {
         Ok(())
     }
 
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [f64]) -> Result<Vec<f64>, StepError> {
+        let diagonals = steps.iter().zip(&*states).map(|(step, u)| 1.0 + step.dt * (1.0 - 2.0 * u)).collect();
+        self.step(steps, states)?;
+        Ok(diagonals)
+    }
+
     fn batch(&self) -> usize {
         256
     }

@@ -43,6 +43,11 @@ impl Propagator for Resnet {
         Ok(())
     }
 
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [Vector]) -> Result<Vec<Vector>, StepError> {
+        let tapes = self.linearize_batch(steps, states, Output::Used)?;
+        steps.iter().zip(tapes).map(|(step, tape)| tape.diagonal(step)).collect()
+    }
+
     fn context(&self) {}
 }
 
@@ -87,6 +92,10 @@ impl Linearization for ResnetLinearization {
         let delta = self.slope.component_mul(&lambda.0) * step.dt;
         lambda.0 += self.weights.tr_mul(&delta);
         Ok(())
+    }
+
+    fn diagonal(&self, step: &Step) -> Result<Vector, StepError> {
+        Ok(Vector((self.slope.component_mul(&self.weights.diagonal()) * step.dt).add_scalar(1.0)))
     }
 
     fn pullback_with_gradients(

@@ -43,6 +43,10 @@ impl State for Vector {
         self.0 *= a;
     }
 
+    fn multiply(&mut self, x: &Self) {
+        self.0.component_mul_assign(&x.0);
+    }
+
     fn norm_squared(&self) -> f64 {
         self.0.norm_squared()
     }

@@ -4,7 +4,7 @@ use braidnet_comm::{Communicator, Launch, launch};
 use braidnet_grid::{Partition, TimeGrid};
 use braidnet_mgrit::{
     Activations, Differentiable, Guess, LayerGradients, Linearization, Mgrit, MgritError, MgritOptions, SolveReport,
-    State, checkpoints, solve_adjoint,
+    Sources, State, checkpoints, solve_adjoint,
 };
 
 /// Gradients of one layer of a network.
@@ -36,6 +36,18 @@ pub fn gradients_on<D: Differentiable>(
 pub fn gradients_with<D: Differentiable>(
     activations: Activations,
     comm: &Communicator,
+    setup: (&TimeGrid, &Partition, Both<'_>),
+    network: &D,
+    initial: &D::State,
+) -> Result<Found<D::State, Gradients<D>>, MgritError> {
+    gradients_of_sum(Sources::none(), activations, comm, setup, network, initial)
+}
+
+/// Of `|u_N|^2 / 2` and what the sources are the gradients of.
+pub fn gradients_of_sum<D: Differentiable>(
+    sources: Sources<D::State>,
+    activations: Activations,
+    comm: &Communicator,
     (grid, partition, [forward, backward]): (&TimeGrid, &Partition, Both<'_>),
     network: &D,
     initial: &D::State,
@@ -52,7 +64,7 @@ pub fn gradients_with<D: Differentiable>(
     let (up, linearized) = solver.solve_linearized(network, Some(initial.clone()), Guess::From(&guess))?;
     let lambda_end = solver.last_state().cloned();
     let (down, gradients) =
-        solve_adjoint(&mut adjoint, network, &solver, linearized, lambda_end, Guess::From(&|_| zero.clone()))?;
+        solve_adjoint(&mut adjoint, network, &solver, linearized, lambda_end, sources, Guess::From(&|_| zero.clone()))?;
     let reports = [up.over_all_ranks(comm)?, down.over_all_ranks(comm)?];
     Ok(Found { gradients, lambda_0: adjoint.last_state().cloned(), reports, states: super::run::own_states(&solver) })
 }

@@ -1,7 +1,9 @@
 //! Random solves.
 
 use braidnet_grid::{Coarsening, Hierarchy, LastInterval, Partition, StepKind, TimeGrid};
-use braidnet_mgrit::{Coarsest, Cycle, FinalSweep, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance};
+use braidnet_mgrit::{
+    Coarsest, Cycle, FinalSweep, Method, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -52,6 +54,7 @@ pub fn options() -> impl Strategy<Value = MgritOptions> {
         |((coarsening, relaxation, c_weights), cycle, skip_downcycle, coarsest, final_sweep, max_iters, norms)| {
             let (norm, tolerance) = norms;
             MgritOptions {
+                method: Method::Multigrid,
                 coarsening,
                 relaxation,
                 c_weights,

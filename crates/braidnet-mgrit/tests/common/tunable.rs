@@ -51,6 +51,13 @@ impl Propagator for Tunable {
         self.layers.step(steps, states)
     }
 
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [f64]) -> Result<Vec<f64>, StepError> {
+        let pairs = steps.iter().zip(&*states);
+        let diagonals = pairs.map(|(step, u)| self.jacobian(step.layer, step.dt, *u)).collect();
+        self.step(steps, states)?;
+        Ok(diagonals)
+    }
+
     fn batch(&self) -> usize {
         self.layers.batch()
     }
@@ -97,6 +104,12 @@ impl Linearization for Derivative {
         }
         *lambda *= if self.is_transition { 0.9 } else { 1.0 + step.dt * self.w * self.slope };
         Ok(())
+    }
+
+    fn diagonal(&self, step: &Step) -> Result<f64, StepError> {
+        let mut diagonal = 1.0;
+        self.pullback(step, &mut diagonal)?;
+        Ok(diagonal)
     }
 
     fn pullback_with_gradients(

@@ -8,6 +8,7 @@ mod common;
 mod adjoint;
 mod forward;
 mod messages;
+mod newton;
 mod restarts;
 
 use braidnet_comm::testing::{RankTest, run_rank_tests};
@@ -15,7 +16,8 @@ use braidnet_comm::{Communicator, Transfer};
 use braidnet_grid::Partition;
 
 fn main() {
-    let tests: Vec<RankTest> = [forward::TESTS, restarts::TESTS, adjoint::TESTS, messages::TESTS].concat();
+    let tests: Vec<RankTest> =
+        [forward::TESTS, restarts::TESTS, adjoint::TESTS, messages::TESTS, newton::TESTS].concat();
     run_rank_tests(&tests);
 }
 

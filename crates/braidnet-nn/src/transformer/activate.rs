@@ -6,7 +6,7 @@ use braidnet_kernels::Activation;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
-use super::host::{change, on_host, tensor};
+use crate::host::{change, on_host, tensor};
 
 /// The cubic coefficient of [`Activation::GeluTanh`].
 const CUBIC: f64 = 0.044_715;

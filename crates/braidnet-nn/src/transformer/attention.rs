@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use super::linear::{self, linear};
 use super::softmax::Attended;
 use crate::Gradients;
+use crate::linear::{self, linear};
 
 /// `o(softmax(q(x) k(z)^T / sqrt(d / heads)) v(z))` of queries `x` and keys `z`, by heads.
 #[derive(Module, Debug)]

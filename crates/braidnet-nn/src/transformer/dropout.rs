@@ -2,9 +2,9 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use super::host::{change, on_host};
 use super::space::SequenceBatch;
 use crate::Noise;
+use crate::host::{change, on_host};
 
 /// Which of a layer's outputs is dropped from.
 #[derive(Debug, Clone, Copy)]

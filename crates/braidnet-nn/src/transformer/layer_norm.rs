@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
-use super::host::{Numbers, on_host, tensor};
+use crate::host::{Numbers, on_host, tensor};
 use crate::{Gradient, Gradients};
 
 /// Added to the variance.

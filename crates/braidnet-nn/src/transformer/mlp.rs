@@ -7,8 +7,8 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::activate::{activate, activate_with_derivative};
-use super::linear::{self, linear};
 use crate::Gradients;
+use crate::linear::{self, linear};
 
 /// `fc2(activation(fc1(x)))` of every row.
 #[derive(Module, Debug)]

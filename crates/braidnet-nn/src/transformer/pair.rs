@@ -40,6 +40,13 @@ fn add(half: &mut Option<TensorState<3>>, a: f64, other: &Option<TensorState<3>>
     }
 }
 
+fn multiply(half: &mut Option<TensorState<3>>, other: &Option<TensorState<3>>) {
+    match (half, other) {
+        (Some(half), Some(other)) => half.multiply(other),
+        (half, _) => *half = None,
+    }
+}
+
 impl State for PairState {
     fn axpy(&mut self, a: f64, other: &Self) {
         add(&mut self.x, a, &other.x);
@@ -50,6 +57,11 @@ impl State for PairState {
         for half in self.x.iter_mut().chain(&mut self.y) {
             half.scale(a);
         }
+    }
+
+    fn multiply(&mut self, other: &Self) {
+        multiply(&mut self.x, &other.x);
+        multiply(&mut self.y, &other.y);
     }
 
     fn norm_squared(&self) -> f64 {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use burn::tensor::{Bool, Tensor, TensorData};
 
-use super::host::{Numbers, change, on_host};
 use super::space::SequenceBatch;
+use crate::host::{Numbers, change, on_host};
 
 /// Which keys the queries of every sequence attend to.
 #[derive(Debug, Clone)]

@@ -54,6 +54,12 @@ fn check_tokens(tokens: &Tensor<2, Int>, vocabulary: usize, max_length: usize) -
     if length > max_length {
         return Err(NetworkError::TooLong { length, max_length });
     }
+    check_known(tokens, vocabulary)
+}
+
+/// That all tokens are in the vocabulary.
+pub(crate) fn check_known(tokens: &Tensor<2, Int>, vocabulary: usize) -> Result<(), NetworkError> {
+    let length = tokens.dims()[1];
     let is_known = |token: i64| usize::try_from(token).is_ok_and(|token| token < vocabulary);
     match tokens.to_data().iter::<i64>().enumerate().find(|(_, token)| !is_known(*token)) {
         Some((n, token)) => {

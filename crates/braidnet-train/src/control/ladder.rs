@@ -1,6 +1,6 @@
 //! The schedules that a controller chooses from.
 
-use braidnet_mgrit::Relaxation;
+use braidnet_mgrit::{Method, Relaxation};
 
 use crate::{Schedule, SolveConfig};
 
@@ -79,17 +79,18 @@ impl Ladder {
 }
 
 fn twice(solve: &SolveConfig) -> SolveConfig {
-    let max_iters = if solve.max_levels == 1 { solve.max_iters } else { solve.max_iters.saturating_mul(2) };
+    let max_iters = if solve.is_sequential() { solve.max_iters } else { solve.max_iters.saturating_mul(2) };
     SolveConfig { max_iters, ..solve.clone() }
 }
 
 fn with_fcf(solve: &SolveConfig) -> SolveConfig {
-    let has_none = solve.max_levels != 1 && solve.relaxation.fc_sweeps() == 0;
+    let is_multigrid = solve.method == Method::Multigrid && !solve.is_sequential();
+    let has_none = is_multigrid && solve.relaxation.fc_sweeps() == 0;
     SolveConfig { relaxation: if has_none { Relaxation::Fcf(1) } else { solve.relaxation }, ..solve.clone() }
 }
 
 fn sequential(solve: &SolveConfig) -> SolveConfig {
-    if solve.max_levels == 1 { solve.clone() } else { SolveConfig::sequential() }
+    if solve.is_sequential() { solve.clone() } else { SolveConfig::sequential() }
 }
 
 #[cfg(test)]

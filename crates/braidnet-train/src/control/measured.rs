@@ -62,7 +62,7 @@ impl Measured {
     /// The readings of a probe with `schedule`, in the order of [`Quantity::ALL`].
     pub(super) fn readings(&self, schedule: &Schedule, config: &ControlConfig) -> [Reading; 3] {
         let rho = |solve: &SolveConfig, rho, at_floor| match (rho, at_floor) {
-            _ if solve.max_levels == 1 => Reading::Absent,
+            _ if solve.is_sequential() => Reading::Absent,
             (Some(value), _) if !f64::is_finite(value) => Reading::Value(value),
             (_, true) => Reading::Floor,
             (Some(value), false) => Reading::Value(value),

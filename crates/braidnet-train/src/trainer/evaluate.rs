@@ -19,7 +19,7 @@ pub struct Score {
 
 /// Which forward pass an evaluation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
+enum Pass {
     /// Layer by layer: what the network is.
     Exact,
     /// As the schedule of training.
@@ -49,7 +49,20 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         self.evaluate_by(Pass::Scheduled, samples)
     }
 
-    pub(super) fn evaluate_by(&mut self, pass: Pass, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
+    /// [`Trainer::evaluate`], then [`Trainer::evaluate_scheduled`]; once where the schedule's forward pass is the exact one.
+    ///
+    /// # Errors
+    /// As [`Trainer::evaluate`].
+    ///
+    /// # Communication
+    /// As [`Trainer::evaluate`], for each of the two.
+    pub fn evaluate_both(&mut self, samples: &Samples<N::Input, T>) -> Result<[Score; 2], TrainError> {
+        let exact = self.evaluate(samples)?;
+        let is_same = self.model.has_exact_forward();
+        Ok([exact, if is_same { exact } else { self.evaluate_scheduled(samples)? }])
+    }
+
+    fn evaluate_by(&mut self, pass: Pass, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
         let plan = EpochPlan {
             n: samples.n,
             shards: Shards { micro_batches: 1, ..self.shards() },

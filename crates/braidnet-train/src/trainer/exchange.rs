@@ -7,6 +7,7 @@ use braidnet_checkpoint::{Checkpoint, NamedTensor, export_tensors, import};
 use braidnet_nn::Network;
 
 use super::Trainer;
+use crate::copies::is_shared;
 use crate::{TrainError, snapshot};
 
 impl<N: Network, T> Trainer<N, T> {
@@ -20,7 +21,12 @@ impl<N: Network, T> Trainer<N, T> {
     pub fn export(&self, file: &Path) -> Result<(), TrainError> {
         let mut own = Vec::new();
         if self.mesh.data_rank() == 0 {
-            self.model.network().visit_parameters(|p| own.push(snapshot::parameter(&p)));
+            let is_first = self.model.is_first();
+            self.model.network().visit_parameters(|p| {
+                if is_first || !is_shared(&p.name) {
+                    own.push(snapshot::parameter(&p));
+                }
+            });
         }
         let names = serde_json::to_string(&own.iter().map(|t| (&t.name, &t.shape)).collect::<Vec<_>>());
         let names = names.map_err(|e| TrainError::Record { reason: e.to_string() })?;
@@ -65,8 +71,7 @@ impl<N: Network, T> Trainer<N, T> {
     /// None: every rank reads its own layers.
     pub fn load(&mut self, checkpoint: &Checkpoint) -> Result<(), TrainError> {
         checkpoint.check_network(&self.description)?;
-        let (layers, n_layers) = (self.model.layers_with_buffers(), self.model.n_layers_with_buffers());
-        let parts = snapshot::part_names(&layers, n_layers).into_iter().map(|part| checkpoint.read_parameters(part));
+        let parts = self.model.parts_needed().names().map(|part| checkpoint.read_parameters(part));
         let tensors = parts.collect::<Result<Vec<_>, _>>()?.concat();
         self.replace_parameters(tensors, checkpoint.folder())
     }

@@ -8,7 +8,6 @@ use braidnet_monitor::metrics::{Epoch, Record};
 use braidnet_nn::Network;
 
 use super::agree::Agreement;
-use super::evaluate::Pass;
 use super::record::{EpochSums, Records, run_record};
 use super::resume::Progress;
 use super::saving::Saver;
@@ -38,6 +37,8 @@ pub struct Outcome {
     pub step: u64,
     /// Score on the test samples after the last epoch, by the exact forward pass.
     pub test: Option<Score>,
+    /// The same by the forward pass of the schedule.
+    pub test_scheduled: Option<Score>,
     /// Times of the steps of this run on this rank, without those that probed.
     pub steps: Vec<Duration>,
     /// Gradient errors of the probes.
@@ -49,7 +50,7 @@ pub struct Outcome {
 impl Outcome {
     fn new(step: u64) -> Self {
         let (steps, gradient_errors) = (Vec::new(), Vec::new());
-        Self { end: End::Finished, step, test: None, steps, gradient_errors, waiting: None }
+        Self { end: End::Finished, step, test: None, test_scheduled: None, steps, gradient_errors, waiting: None }
     }
 }
 
@@ -248,11 +249,10 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         )?;
         let start = Instant::now();
         if let Some(test) = test.filter(|test| test.n > 0) {
-            let exact = self.evaluate_by(Pass::Exact, test)?;
-            let scheduled = self.evaluate_by(Pass::Scheduled, test)?;
+            let [exact, scheduled] = self.evaluate_both(test)?;
             (record.test_loss, record.test_accuracy) = (Some(exact.loss), exact.accuracy);
             record.test_accuracy_scheduled = scheduled.accuracy;
-            fit.outcome.test = Some(exact);
+            (fit.outcome.test, fit.outcome.test_scheduled) = (Some(exact), Some(scheduled));
         }
         fit.outcome.waiting = record.waiting;
         fit.display.epoch(&record);

@@ -6,7 +6,8 @@ use std::ops::Range;
 use braidnet_comm::Mesh;
 use braidnet_grid::Step;
 use braidnet_mgrit::{
-    Activations, Differentiable, Guess, Linearization, Output, PendingGradients, Propagator, StepError, solve_adjoint,
+    Activations, Differentiable, Guess, Linearization, Method, Output, PendingGradients, Propagator, Sources,
+    StepError, solve_adjoint,
 };
 use braidnet_nn::Network;
 
@@ -129,7 +130,8 @@ fn count_solves<N: Network>(
     let (up, linearized) = solvers.forward.solve_linearized(&Counted, initial, Guess::From(&zero))?;
     let lambda = model.is_last().then_some(1.0);
     let Solvers { forward, adjoint } = &mut solvers;
-    let (down, _) = solve_adjoint(adjoint, &Counted, forward, linearized, lambda, Guess::From(&zero))?;
+    let guess = Guess::From(&zero);
+    let (down, _) = solve_adjoint(adjoint, &Counted, forward, linearized, lambda, Sources::none(), guess)?;
     let points = |solver: &braidnet_mgrit::Mgrit<f64>| -> Vec<usize> {
         (0..solver.hierarchy().n_levels()).map(|l| solver.layout().share(l).points().len()).collect()
     };
@@ -145,6 +147,10 @@ fn count_solves<N: Network>(
             Activations::Recompute => 2 * counts.get(1).copied().unwrap_or(counts[0].isqrt()) + 2,
         };
         states += finest + 3 * counts[1..].iter().sum::<usize>();
+    }
+    for solve in [&schedule.forward, &schedule.backward] {
+        // The states held, those of the trial, and the equations of both.
+        states += if solve.method == Method::Newton { 5 * plan.layers.len() } else { 0 };
     }
     let n_layers = plan.layers.len() as u64;
     let tapes = match schedule.activations {
@@ -212,7 +218,7 @@ impl fmt::Display for Plan {
     }
 }
 
-/// A network whose layers do nothing.
+/// A network whose layers count.
 struct Counted;
 
 /// Its linearisation.
@@ -221,11 +227,18 @@ struct CountedLayer;
 impl Propagator for Counted {
     type State = f64;
 
-    fn step(&self, _: &[Step], _: &mut [f64]) -> Result<(), StepError> {
+    fn step(&self, _: &[Step], states: &mut [f64]) -> Result<(), StepError> {
+        states.iter_mut().for_each(|state| *state += 1.0);
         Ok(())
     }
 
     fn context(&self) {}
+
+    /// Zeros, so that Newton's method takes all the iterations it may.
+    fn step_with_diagonal(&self, steps: &[Step], states: &mut [f64]) -> Result<Vec<f64>, StepError> {
+        self.step(steps, states)?;
+        Ok(vec![0.0; steps.len()])
+    }
 }
 
 impl Differentiable for Counted {
@@ -246,6 +259,10 @@ impl Linearization for CountedLayer {
 
     fn pullback(&self, _: &Step, _: &mut f64) -> Result<(), StepError> {
         Ok(())
+    }
+
+    fn diagonal(&self, _: &Step) -> Result<f64, StepError> {
+        Ok(0.0)
     }
 
     fn pullback_with_gradients(self, _: &Step, _: &mut f64, _: Output) -> Result<PendingGradients<()>, StepError> {

@@ -55,9 +55,8 @@ impl<N: Network, T> Trainer<N, T> {
         checkpoint.check_network(&self.description)?;
         let run = checkpoint.run().clone();
         self.check_data(&folder, &run, n)?;
-        let (layers, n_layers) = (self.model.layers_with_buffers(), self.model.n_layers_with_buffers());
-        let network =
-            snapshot::restore(self.model.network().clone(), &mut self.optimizer, &layers, n_layers, &checkpoint)?;
+        let parts = self.model.parts_needed();
+        let network = snapshot::restore(self.model.network().clone(), &mut self.optimizer, &parts, &checkpoint)?;
         self.model.update(|_| network);
         if let Some(state) = run.extra.get("control") {
             let ladder = Ladder::new(&self.schedule);
@@ -126,7 +125,7 @@ impl<N: Network, T> Trainer<N, T> {
             epoch: progress.epoch,
             position: progress.position,
             seed: self.config.seed,
-            n_layers: self.model.n_layers_with_buffers(),
+            n_layers: self.model.n_layers_kept(),
             schedule: self.schedule.to_string(),
             network: self.description.clone(),
             extra,

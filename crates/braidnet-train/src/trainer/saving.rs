@@ -134,12 +134,7 @@ impl<N: Network, T> Trainer<N, T> {
         // Before anything can go wrong with this one.
         note_saved(&mut fit.records, &mut fit.watch, saver.finish()?)?;
         let parts = match self.mesh.data_rank() {
-            0 => snapshot::take(
-                self.model.network(),
-                &self.optimizer,
-                &self.model.layers_with_buffers(),
-                self.model.n_layers_with_buffers(),
-            )?,
+            0 => snapshot::take(self.model.network(), &self.optimizer, &self.model.parts_kept())?,
             _ => Vec::new(),
         };
         let saved = saver.start(parts, self.run_state(&fit.progress, fit.train.n)?)?;

@@ -14,7 +14,7 @@ use super::saving::note_saved;
 use super::stop::Next;
 use super::{OnNan, Trainer};
 use crate::data::{LoadedStep, Micro};
-use crate::{Continuity, Shard, StepReport, TrainError, clip, gradient_norm, sum_tied};
+use crate::{Continuity, Shard, StepReport, TrainError, clip, gradient_norm, sum_copies};
 
 /// Makes gradients of the sum of all losses over the samples of a batch those of the mean loss over its items.
 fn mean_over_items(gradients: &mut Gradients, agreed: &Agreed, samples: usize) {
@@ -50,7 +50,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let waits = Instant::now();
         let mut gradients = self.reducer.finish()?;
         let agreed = fit.agreement.finish()?;
-        sum_tied(self.model.network(), self.model.comm(), &mut gradients)?;
+        sum_copies(self.model.network(), self.model.comm(), &mut gradients)?;
         mean_over_items(&mut gradients, &agreed, loaded.global);
         if let Some(continuity) = self.continuity() {
             fit.sums.penalty = Some(continuity.add(&self.model, &mut gradients)?);

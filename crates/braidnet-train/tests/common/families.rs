@@ -19,7 +19,7 @@ use braidnet_nn::{RightHandSide, StateSpace};
 use braidnet_train::data::{EpochPlan, Feed, InMemory, Loader, Order, Shards};
 use braidnet_train::trainer::{Samples, Trainer};
 use braidnet_train::{
-    GradientReducer, LayerParallel, Schedule, Shard, StepReport, Task, TrainError, TrainerConfig, sum_tied,
+    GradientReducer, LayerParallel, Schedule, Shard, StepReport, Task, TrainError, TrainerConfig, sum_copies,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dataset::InMemDataset;
@@ -50,7 +50,7 @@ pub trait Family: Debug {
 }
 
 /// The seed of all parameters.
-const SEED: u64 = 3;
+pub const SEED: u64 = 3;
 /// The longest coarse step, for initialisations that ask for it.
 const RUN: usize = 4;
 
@@ -58,7 +58,7 @@ const RUN: usize = 4;
 pub type Sentence = (Vec<i64>, Vec<i64>);
 
 /// `n` numbers from 1 to below `below`: never the padding token.
-fn words(n: usize, seed: usize, below: usize) -> Vec<i64> {
+pub fn words(n: usize, seed: usize, below: usize) -> Vec<i64> {
     (0..n).map(|i| 1 + ((5 * i * i + 3 * i + 7 * seed) % (below - 1)) as i64).collect()
 }
 
@@ -285,7 +285,7 @@ pub fn gradient_of<F: Family>(
     let shard = Shard { micro: &loaded.micro, global: loaded.global };
     let report = model.train_step(shard, &family.task(), &mut reducer, &mut |_| Ok(()))?;
     let mut gradients = reducer.finish()?;
-    sum_tied(model.network(), model.comm(), &mut gradients)?;
+    sum_copies(model.network(), model.comm(), &mut gradients)?;
     let mut sums = [report.forwarded.loss * loaded.global as f64, report.forwarded.items as f64];
     mesh.world().all_reduce(&mut sums, ReduceOp::Sum)?;
     Ok(Gradient { loss: sums[0] / sums[1], gradients: by_name(model.network(), &gradients), report })

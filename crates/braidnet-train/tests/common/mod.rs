@@ -3,6 +3,7 @@
 
 pub mod compare;
 pub mod families;
+pub mod recurrent;
 pub mod run;
 
 use std::iter::zip;

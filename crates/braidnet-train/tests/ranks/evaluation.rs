@@ -2,14 +2,17 @@
 
 use braidnet_comm::testing::RankTest;
 use braidnet_comm::{Communicator, Mesh};
-use braidnet_train::trainer::Score;
-use braidnet_train::{Schedule, SolveConfig, TrainerConfig};
+use braidnet_train::trainer::{Score, Show};
+use braidnet_train::{Schedule, ScheduleKind, SolveConfig, TrainerConfig};
 
 use crate::common::compare::{Checked, ensure, same, text};
 use crate::common::run::{meshes, trainer};
 use crate::common::{Set, pipeline};
 
-pub const TESTS: &[RankTest] = &[("a_score_is_that_of_one_rank", a_score_is_that_of_one_rank)];
+pub const TESTS: &[RankTest] = &[
+    ("a_score_is_that_of_one_rank", a_score_is_that_of_one_rank),
+    ("a_run_tells_both_scores", a_run_tells_both_scores),
+];
 
 fn score(mesh: &Mesh, schedule: &Schedule, n: usize, batch: usize) -> Result<Score, String> {
     let config = TrainerConfig { batch, ..TrainerConfig::new(1, 0.1) };
@@ -31,6 +34,33 @@ fn a_score_is_that_of_one_rank(world: &Communicator) -> Checked {
                 let all = world.all_gather(got.loss, &()).map_err(text)?;
                 ensure(all.iter().all(|loss| *loss == got.loss), || format!("{what}: ranks say {all:?}"))?;
             }
+        }
+    }
+    Ok(())
+}
+
+fn a_run_tells_both_scores(world: &Communicator) -> Checked {
+    let solve = SolveConfig::new(5);
+    let mixed = Schedule::new(ScheduleKind::Mixed, solve.clone(), solve.clone());
+    for mesh in meshes(world)? {
+        for schedule in [mixed.clone(), Schedule::layer_parallel(solve.clone()), pipeline()] {
+            let what = format!("{mesh:?}, {schedule}");
+            let config = TrainerConfig { show: Show::Nothing, ..TrainerConfig::new(1, 0.1) };
+            let mut trainer = trainer(&mesh, &schedule, config).map_err(text)?;
+            let samples = Set::new(7).on(&mesh);
+            let mut told = None;
+            let outcome = trainer.fit_with(&samples, Some(&samples), &mut |_, record| {
+                told = record.test_accuracy_scheduled;
+                Ok(())
+            });
+            let outcome = outcome.map_err(text)?;
+            let [exact, scheduled] = trainer.evaluate_both(&samples).map_err(text)?;
+            same(&what, &[outcome.test, outcome.test_scheduled], &[Some(exact), Some(scheduled)])?;
+            same(&what, &told, &scheduled.accuracy)?;
+            same(&what, &scheduled, &trainer.evaluate_scheduled(&samples).map_err(text)?)?;
+            // Only an inexact forward pass has another loss.
+            let is_inexact = schedule == Schedule::layer_parallel(solve.clone());
+            ensure((scheduled.loss != exact.loss) == is_inexact, || format!("{what}: {scheduled:?}, {exact:?}"))?;
         }
     }
     Ok(())

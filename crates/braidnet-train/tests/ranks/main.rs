@@ -1,6 +1,7 @@
 //! Training on several ranks: the same bodies on threads and under `mpirun`, with any number of ranks.
 #![allow(missing_docs)]
 
+mod all_states;
 mod buffers;
 mod checkpoints;
 #[path = "../common/mod.rs"]
@@ -11,6 +12,9 @@ mod data_axis;
 mod dropout;
 mod evaluation;
 mod exchange;
+mod gru;
+mod gru_checkpoints;
+mod gru_copies;
 mod micro_batches;
 mod norm;
 mod per_token;
@@ -44,6 +48,10 @@ fn main() {
         per_token::TESTS,
         buffers::TESTS,
         continuity::TESTS,
+        gru::TESTS,
+        gru_copies::TESTS,
+        gru_checkpoints::TESTS,
+        all_states::TESTS,
     ]
     .concat();
     run_rank_tests(&tests);

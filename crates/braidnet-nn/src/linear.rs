@@ -6,16 +6,16 @@ use braidnet_kernels::{add_to_rows, column_sums};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
-use super::host::{Numbers, change, on_host, tensor};
+use crate::host::{Numbers, change, on_host, tensor};
 use crate::{Gradient, Gradients};
 
 /// A dense layer with bias.
-pub(super) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+pub(crate) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
     LinearConfig::new(inputs, outputs).init(device)
 }
 
 /// `x W + b`.
-pub(super) fn apply(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
+pub(crate) fn apply(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
     let y = x.matmul(linear.weight.val());
     let Some(bias) = &linear.bias else { return y };
     let bias = bias.val();
@@ -27,12 +27,12 @@ pub(super) fn apply(linear: &Linear, x: Tensor<2>) -> Tensor<2> {
 }
 
 /// `delta W^T`.
-pub(super) fn pull_back(linear: &Linear, delta: Tensor<2>) -> Tensor<2> {
+pub(crate) fn pull_back(linear: &Linear, delta: Tensor<2>) -> Tensor<2> {
     delta.matmul(linear.weight.val().transpose())
 }
 
 /// Gradients `x^T delta` of the weight and the sum of all rows of `delta` of the bias.
-pub(super) fn gradients(linear: &Linear, x: Tensor<2>, delta: Tensor<2>) -> Gradients {
+pub(crate) fn gradients(linear: &Linear, x: Tensor<2>, delta: Tensor<2>) -> Gradients {
     let mut gradients = Vec::with_capacity(2);
     gradients.push(Gradient::new(linear.weight.id, x.transpose().matmul(delta.clone())));
     if let Some(bias) = &linear.bias {
