@@ -6,9 +6,7 @@
 //! choose the network.
 #![allow(missing_docs)]
 
-use std::time::Duration;
-
-use benches::{Batch, deciles, errors, time_steps};
+use benches::{Batch, Variant, measure_errors, print, time_in_turns};
 use braidnet::comm::{mpi_world_size, under_mpi};
 use braidnet::prelude::*;
 use clap::Parser;
@@ -50,14 +48,6 @@ struct Options {
     bench: bool,
 }
 
-struct Variant {
-    name: String,
-    schedule: Schedule,
-    ranks: usize,
-    times: Vec<Duration>,
-    errors: [f64; 2],
-}
-
 fn main() -> Result<(), LaunchError> {
     let options = Options::parse();
     launch(&Launch::ranks(mpi_world_size().or(Some(2))), |world| -> Result<(), TrainError> {
@@ -66,29 +56,22 @@ fn main() -> Result<(), LaunchError> {
     Ok(())
 }
 
-/// Schedules by name. `k/l`: iterations forward and backward.
+/// `k/l`: iterations forward and backward.
 fn variants(ranks: usize) -> Vec<Variant> {
-    let variant = |name: &str, schedule, ranks| Variant {
-        name: name.to_owned(),
-        schedule,
-        ranks,
-        times: Vec::new(),
-        errors: [f64::NAN; 2],
-    };
     let solve = |cfactor, iterations| SolveConfig { max_iters: iterations, ..SolveConfig::new(cfactor) };
     let mut all = vec![
-        variant("sequential, 1 rank", Schedule::sequential(), 1),
-        variant("sequential", Schedule::sequential(), ranks),
+        Variant::new("sequential, 1 rank", Schedule::sequential(), 1),
+        Variant::new("sequential", Schedule::sequential(), ranks),
     ];
     for (cfactor, forward, backward) in [(8, 1, 1), (8, 2, 1), (4, 1, 1), (4, 2, 1), (4, 2, 2), (2, 1, 1), (2, 2, 1)] {
         let schedule =
             Schedule { forward: solve(cfactor, forward), backward: solve(cfactor, backward), ..Schedule::sequential() };
-        all.push(variant(&format!("layer-parallel, cfactor {cfactor}, {forward}/{backward}"), schedule, ranks));
+        all.push(Variant::new(format!("layer-parallel, cfactor {cfactor}, {forward}/{backward}"), schedule, ranks));
     }
     for (cfactor, backward) in [(8, 1), (8, 2), (4, 1), (4, 2), (2, 1), (2, 2)] {
         let backward_solve = solve(cfactor, backward);
         let schedule = Schedule::new(ScheduleKind::Mixed, backward_solve.clone(), backward_solve);
-        all.push(variant(&format!("mixed, cfactor {cfactor}, -/{backward}"), schedule, ranks));
+        all.push(Variant::new(format!("mixed, cfactor {cfactor}, -/{backward}"), schedule, ranks));
     }
     all
 }
@@ -161,20 +144,10 @@ fn compare(options: &Options, layers: usize, world: &Communicator) -> Result<(),
     let loss = train(&mut trained, options.after)?;
     // Known on the last rank only.
     let loss = world.all_gather(loss.unwrap_or(f64::NAN), &())?.last().copied().filter(|loss| loss.is_finite());
-    for variant in variants.iter_mut().filter(|variant| variant.ranks == world.size()) {
-        trained.set_schedule(&variant.schedule)?;
-        variant.errors = errors(&mut trained, &batch)?;
-    }
+    measure_errors(&mut trained, &batch, &mut variants)?;
     drop(trained);
-    for _ in 0..options.rounds {
-        for variant in &mut variants {
-            if let Some(comm) = world.first_ranks(variant.ranks)? {
-                let mut model = model(&config, &variant.schedule, &comm)?;
-                variant.times.extend(time_steps(&mut model, &batch, &comm, options.steps)?);
-            }
-            world.barrier()?;
-        }
-    }
+    let make = |schedule: &Schedule, comm: &Communicator| model(&config, schedule, comm);
+    time_in_turns(world, &mut variants, (options.rounds, options.steps), &batch, make)?;
     if world.rank() == 0 {
         let kind = if under_mpi() { "processes (MPI)" } else { "threads" };
         println!(
@@ -190,18 +163,4 @@ fn compare(options: &Options, layers: usize, world: &Communicator) -> Result<(),
         print(&mut variants);
     }
     Ok(())
-}
-
-fn print(variants: &mut [Variant]) {
-    let mut first = None;
-    for Variant { name, times, errors: [gradient, state], .. } in variants {
-        let [low, median, high] = deciles(times);
-        let base = *first.get_or_insert(median);
-        println!(
-            "  {name:<32} {median:8.1} ms ({low:.1}-{high:.1})  {:.2} x  state error {:8.3} %  gradient error {:8.2} %",
-            base / median,
-            100.0 * *state,
-            100.0 * *gradient,
-        );
-    }
 }

@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 
 use braidnet::prelude::*;
 
+mod variants;
+
+pub use variants::{Variant, measure_errors, print, time_in_turns};
+
 /// Samples of every batch.
 pub const BATCH: usize = 50;
 

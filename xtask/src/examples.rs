@@ -1,5 +1,7 @@
 //! The examples as tests: tiny runs that must succeed, and command lines that must be refused.
 
+mod motion;
+
 use std::env;
 use std::ffi::OsString;
 use std::fs;
@@ -9,13 +11,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use self::motion::Folders;
 use crate::cargo::{Executable, Workspace, root};
 use crate::command::{Panics, fails_within, run_within};
 use crate::mpi::Mpi;
 use crate::step::Steps;
 
 /// An example in a tiny configuration. `SHARED` at an argument's start is the folder of reference data; an argument
-/// of that folder may have one `*` in its file name.
+/// of that folder may have one `*` in its file name. `MOTION` is a folder for those of [`Folders`].
 struct Run {
     example: &'static str,
     args: &'static [&'static str],
@@ -74,6 +77,25 @@ const RUNS: &[Run] = &[
         on_threads: &["--layer-ranks=2", "--data-ranks=2"],
         under_mpirun: &[2],
     },
+    Run {
+        example: "uci_har",
+        args: &["--steps=50", "--hidden=8", "--train-samples=60", "--test-samples=30", "--batch=20", "--epochs=1"],
+        on_threads: &["--layer-ranks=3", "--data-ranks=2"],
+        under_mpirun: &[2],
+    },
+    // Sequences of one step: no coarse level, and one rank without a word.
+    Run {
+        example: "uci_har",
+        args: &["--steps=1", "--hidden=8", "--train-samples=60", "--test-samples=30", "--batch=20", "--epochs=1"],
+        on_threads: &[],
+        under_mpirun: &[],
+    },
+    Run {
+        example: "uci_har",
+        args: &["--data=MOTION/whole", "--hidden=8", "--batch=2", "--epochs=1"],
+        on_threads: &[],
+        under_mpirun: &[2],
+    },
 ];
 
 /// A command line that must fail, and a word of its message.
@@ -124,6 +146,22 @@ const REFUSALS: &[Refusal] = &[
         word: "/nonexistent has no checkpoint",
     },
     Refusal { example: "translation", args: &["--coarse-operator", "mean"], word: "may span encoder and decoder" },
+    Refusal { example: "uci_har", args: &["--hidden", "0"], word: "hidden features is 0" },
+    Refusal { example: "uci_har", args: &["--cells", "0"], word: "cells is 0" },
+    Refusal { example: "uci_har", args: &["--steps", "0"], word: "--steps is 0" },
+    Refusal { example: "uci_har", args: &["--test-samples", "0"], word: "--test-samples is 0" },
+    Refusal { example: "uci_har", args: &["--steps", "3", "--layer-ranks", "4"], word: "sequences of 3 steps" },
+    Refusal {
+        example: "uci_har",
+        args: &["--coarse-input", "mean", "--layer-ranks", "9"],
+        word: "--coarse-input mean",
+    },
+    Refusal { example: "uci_har", args: &["--continuity", "1"], word: "share their parameters" },
+    Refusal { example: "uci_har", args: &["--data", "/nonexistent"], word: "/nonexistent" },
+    Refusal { example: "uci_har", args: &["--data", "MOTION/missing"], word: "body_gyro_y_test.txt is missing" },
+    Refusal { example: "uci_har", args: &["--data", "MOTION/ragged"], word: "total_acc_z_test.txt:2: 3 values" },
+    Refusal { example: "uci_har", args: &["--data", "MOTION/label"], word: "y_train.txt:2: label \"7\"" },
+    Refusal { example: "uci_har", args: &["--data", "MOTION/counts"], word: "y_test.txt has 2 labels" },
     Refusal { example: "reference", args: &["/nonexistent.safetensors"], word: "/nonexistent.safetensors" },
     Refusal { example: "model_problems", args: &["/nonexistent.json"], word: "/nonexistent.json" },
 ];
@@ -197,9 +235,10 @@ impl Examples {
     /// # Errors
     /// At the first that succeeds, panics, or says something else.
     pub fn refuse_bad_input(&self) -> Result<()> {
+        let folders = Folders::new()?;
         for Refusal { example, args, word } in REFUSALS {
             let mut command = Command::new(self.path(example)?);
-            command.args(*args).current_dir(root()).env_remove("RUST_BACKTRACE");
+            command.args(with_folders(args, &folders)?).current_dir(root()).env_remove("RUST_BACKTRACE");
             fails_within(&mut command, REFUSAL_LIMIT, &[word], Panics::Forbidden)?;
         }
         Ok(())
@@ -242,7 +281,8 @@ impl Examples {
         start: impl FnOnce(PathBuf) -> Command,
     ) -> Result<()> {
         let outcome = steps.attempt(&format!("example {} {place}", run.example), || {
-            let args = match arguments(run.args, &shared()) {
+            let folders = Folders::new()?;
+            let args = match arguments(&with_folders(run.args, &folders)?, &shared()) {
                 Ok(args) => args,
                 Err(why) => return Ok(Err(why)),
             };
@@ -259,13 +299,26 @@ impl Examples {
     }
 }
 
+/// Arguments with the folders of motion signals filled in.
+///
+/// # Errors
+/// If one cannot be made.
+fn with_folders(args: &[&str], folders: &Folders) -> Result<Vec<String>> {
+    let filled = |arg: &&str| match arg.split_once("MOTION/") {
+        Some((flag, name)) => Ok(format!("{flag}{}", folders.folder(name)?.display())),
+        None => Ok((*arg).to_owned()),
+    };
+    args.iter().map(filled).collect()
+}
+
 /// Arguments with the files of reference data filled in, found in the folder `shared`.
 ///
 /// # Errors
 /// The data that is not there.
-fn arguments(args: &[&str], shared: &Path) -> Result<Vec<OsString>, String> {
+fn arguments(args: &[impl AsRef<str>], shared: &Path) -> Result<Vec<OsString>, String> {
     let mut filled = Vec::new();
     for arg in args {
+        let arg = arg.as_ref();
         let Some(path) = arg.strip_prefix("SHARED/") else {
             filled.push(OsString::from(arg));
             continue;

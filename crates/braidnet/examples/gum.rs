@@ -13,7 +13,7 @@
 
 #[path = "gum/data.rs"]
 mod data;
-#[path = "gum/epochs.rs"]
+#[path = "common/epochs.rs"]
 mod epochs;
 #[path = "gum/phase.rs"]
 mod phase;
@@ -190,7 +190,7 @@ fn conclude(runs: Vec<Trained>, word_alone: [f64; 2]) {
     let (rows, epochs): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.row, run.epochs)).unzip();
     let rows: Vec<_> = rows.into_iter().flatten().collect();
     let epochs: Vec<_> = rows.iter().map(|row| row.name.clone()).zip(epochs).collect();
-    print_epochs(&epochs);
+    print_epochs(&["dev", "test"], &epochs);
     let [dev, test] = word_alone.map(|part| 100.0 * part);
     println!("the most frequent tag of each word: dev {dev:.2} %, test {test:.2} %");
     print_table(&rows);

@@ -149,6 +149,10 @@ fn compare(file: &File, family: &Family, schedule: &Schedule, comm: &Communicato
             let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
             compare_network((file, schedule, comm), &config.grid()?, init, family::pairs(file, config)?, config.pad)
         }
+        Family::Gru(config) => {
+            let init = |layers| Ok(config.init(layers, 0, &device)?);
+            compare_network((file, schedule, comm), &config.grid()?, init, family::features(file, config)?, None)
+        }
     }
 }
 

@@ -31,6 +31,7 @@ pub mod prelude {
     pub use braidnet_data::{ImageSet, Split, mnist, sampler};
     pub use braidnet_grid::{Coarsening, Partition, TimeGrid};
     pub use braidnet_mgrit::{MgritOptions, Relaxation, SolveReport, Tolerance};
+    pub use braidnet_nn::gru::{GruConfig, GruNet, Sequences};
     pub use braidnet_nn::transformer::{EncoderDecoder, EncoderDecoderConfig, Transformer, TransformerConfig};
     pub use braidnet_nn::{CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OpeningKind};
     pub use braidnet_train::data::{Bucketed, Feed, Images, InMemory, Labels, Stream};
@@ -41,5 +42,7 @@ pub mod prelude {
     };
     pub use burn::tensor::{Device, Int, Tensor, TensorData};
 
-    pub use crate::options::{DeviceArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs, TransformerArgs};
+    pub use crate::options::{
+        DeviceArgs, GruArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs, TransformerArgs,
+    };
 }

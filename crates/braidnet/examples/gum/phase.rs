@@ -47,16 +47,15 @@ pub fn train(
     let outcome = trainer.fit_with(&train, Some(&dev), &mut |trainer, record| {
         let test = scores(trainer, &test)?;
         let dev = [record.test_accuracy, record.test_accuracy_scheduled];
-        let [exact, scheduled] = [0, 1].map(|pass| [dev[pass], test[pass]]);
-        epochs.push(EpochScores { epoch: record.epoch, exact, scheduled });
+        epochs.push(EpochScores { epoch: record.epoch, sets: vec![dev, test] });
         Ok(())
     })?;
     let accuracy = match (epochs.last(), outcome.end) {
-        (Some(EpochScores { exact: [_, test], .. }), End::Finished) => *test,
+        (Some(EpochScores { sets, .. }), End::Finished) => sets[1],
         // Nothing was left to train.
-        (None, End::Finished) => trainer.evaluate(&test)?.accuracy,
+        (None, End::Finished) => scores(&mut trainer, &test)?,
         // The time may be up, and the last epoch is not the last step.
-        (_, End::Stopped) => None,
+        (_, End::Stopped) => [None; 2],
     };
     if let Some(file) = options.export.as_ref().filter(|_| !phase.is_baseline) {
         trainer.export(file)?;
@@ -68,7 +67,7 @@ pub fn train(
 
 /// Right part of a set by the exact forward pass, and by the schedule's.
 fn scores(trainer: &mut Tagger, set: &Sentences) -> Result<[Option<f64>; 2], TrainError> {
-    Ok([trainer.evaluate(set)?.accuracy, trainer.evaluate_scheduled(set)?.accuracy])
+    Ok(trainer.evaluate_both(set)?.map(|score| score.accuracy))
 }
 
 /// Prints what every rank would do in a step, of sentences as long as the longest.

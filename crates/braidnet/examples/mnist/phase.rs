@@ -37,10 +37,10 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
     let shows = mesh.world().rank() == 0;
     let before = spread_within_runs(trainer.model())?;
     let outcome = trainer.fit(&train, Some(&test))?;
-    let score = match (outcome.test, outcome.end) {
-        (None, End::Finished) => Some(trainer.evaluate(&test)?),
+    let accuracy = match (outcome.test, outcome.end) {
+        (None, End::Finished) => trainer.evaluate_both(&test)?.map(|score| score.accuracy),
         // The time may be up.
-        (score, _) => score,
+        (_, _) => [outcome.test, outcome.test_scheduled].map(|score| score.and_then(|score| score.accuracy)),
     };
     let after = spread_within_runs(trainer.model())?;
     if shows && let (Some(before), Some(after)) = (before, after) {
@@ -50,7 +50,6 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
         trainer.export(file)?;
     }
     let end = outcome.end;
-    let accuracy = score.and_then(|score| score.accuracy);
     let out = options.training.out.as_deref();
     let row = shows.then(|| Row::new(&phase.name, accuracy, phase.schedule, out, &outcome));
     Ok(Trained { row, end })

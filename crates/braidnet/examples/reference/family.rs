@@ -1,6 +1,7 @@
 //! The networks that files describe.
 
 use anyhow::{Context, bail, ensure};
+use braidnet::nn::gru::{GruConfig, GruForm, Sequences};
 use braidnet::nn::transformer::{Activation, EncoderDecoderConfig, Positions, SourceTarget, TransformerConfig};
 use braidnet::prelude::*;
 use braidnet::train::masked_cross_entropy;
@@ -12,6 +13,7 @@ pub enum Family {
     OdeNet2d(OdeNet2dConfig),
     Transformer(TransformerConfig),
     EncoderDecoder(EncoderDecoderConfig),
+    Gru(GruConfig),
 }
 
 /// A batch of a file.
@@ -26,7 +28,7 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 
 impl Family {
     /// The names of the families that can be built.
-    pub const BUILT: [&str; 4] = ["odenet2d", "encoder", "decoder_only", "encoder_decoder"];
+    pub const BUILT: [&str; 5] = ["odenet2d", "encoder", "decoder_only", "encoder_decoder", "implicit_gru"];
 
     /// The network that a file's metadata describes.
     pub fn of(file: &File) -> anyhow::Result<Self> {
@@ -35,12 +37,14 @@ impl Family {
             "encoder" => Self::Transformer(transformer(file, false)?),
             "decoder_only" => Self::Transformer(transformer(file, true)?),
             "encoder_decoder" => Self::EncoderDecoder(encoder_decoder(file)?),
+            "implicit_gru" => Self::Gru(gru(file)?),
             other => bail!("{}: the family {other:?} is not built yet ({} are)", file.name, Self::BUILT.join(", ")),
         };
         let valid = match &family {
             Self::OdeNet2d(config) => config.validate(),
             Self::Transformer(config) => config.validate(),
             Self::EncoderDecoder(config) => config.validate(),
+            Self::Gru(config) => config.validate(),
         };
         valid.with_context(|| file.name.clone())?;
         Ok(family)
@@ -149,6 +153,41 @@ fn encoder_decoder(file: &File) -> anyhow::Result<EncoderDecoderConfig> {
         coarse: CoarseOperator::Midpoint,
         ..EncoderDecoderConfig::new(layers[0], file.said("d_model", &case.d_model)?, [vocabulary; 2])
     })
+}
+
+fn gru(file: &File) -> anyhow::Result<GruConfig> {
+    let case = &file.case;
+    let cell = file.said("cell", &case.cell)?.replace(' ', "");
+    // The new state is divided by `1 + dt (1 - z)`, or it is not.
+    let form = if cell.contains("/(1+dt(1-z))") { GruForm::Implicit } else { GruForm::Explicit };
+    let known = form == GruForm::Implicit || cell.contains("h+dt(1-z)(n-h)");
+    ensure!(known, "{}: the cell {cell:?} is not known: the implicit and the explicit one are", file.name);
+    let length = file.said("steps", &case.steps)?;
+    Ok(GruConfig {
+        final_time: file.said("dt", &case.dt)? * length as f64,
+        form,
+        // So that coarse steps are none of fine ones.
+        coarse_parts: 1,
+        ..GruConfig::new(
+            length,
+            file.said("inputs", &case.inputs)?,
+            file.said("hidden", &case.hidden)?,
+            file.said("stacked", &case.stacked)?,
+            file.said("classes", &case.classes)?,
+        )
+    })
+}
+
+/// The sequences of features of a file, and their classes.
+pub fn features(file: &File, config: &GruConfig) -> anyhow::Result<Batch<Sequences>> {
+    let shape = file.tensor("input.x", None)?.shape.clone();
+    let [size, length, width] = shape[..] else {
+        bail!("{}: input.x has shape {shape:?}, expected [batch, steps, inputs]", file.name)
+    };
+    let x = file.tensor("input.x", Some(&[size, config.length, config.inputs.width()]))?;
+    let values: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
+    let input = Tensor::<3>::from_data(TensorData::new(values, [size, length, width]), &Device::flex());
+    Ok(Batch { size, input: input.into(), target: ids(file.ids("input.target", &[size], config.classes)?, [size]) })
 }
 
 fn ids<const D: usize>(ids: Vec<i64>, shape: [usize; D]) -> Tensor<D, Int> {

@@ -31,6 +31,12 @@ pub struct Case {
     pub pad: Option<u32>,
     pub mask: Option<String>,
     pub layer_norm_eps: Option<f64>,
+    // Recurrent networks.
+    pub steps: Option<usize>,
+    pub inputs: Option<usize>,
+    pub stacked: Option<usize>,
+    pub dt: Option<f64>,
+    pub cell: Option<String>,
 }
 
 /// A tensor of a file.
@@ -77,13 +83,13 @@ impl File {
     }
 
     /// The name in the file of a parameter of ours: PyTorch numbers layers without leading zeros, and some files name the
-    /// parts of the opening and the closing layer directly. `tied` names the one that stands for another.
+    /// parts of the opening and the closing layer, and those that layers share, directly. `tied` names the one that stands for another.
     pub fn name_of(&self, name: &str, tied: &[[String; 2]]) -> String {
         let plain = match name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
             Some((layer, rest)) => format!("layers.{}.{rest}", layer.parse().unwrap_or(0)),
             None => name.to_owned(),
         };
-        let within = plain.strip_prefix("open.").or_else(|| plain.strip_prefix("close.")).map(str::to_owned);
+        let within = ["open.", "close.", "shared."].iter().find_map(|part| plain.strip_prefix(part)).map(str::to_owned);
         let candidates = [Some(plain.clone()), within];
         let known = candidates.into_iter().flatten().find(|name| self.has(&format!("param.{name}")));
         let one = tied.iter().find(|names| names[1] == name).map(|names| &names[0]);

@@ -65,10 +65,10 @@ pub fn train(options: &Options, phase: &Phase, mesh: &Mesh, text: &Text) -> anyh
     let mut trainer = trainer(options, &phase.schedule, mesh, &described, config(options, phase))?;
     let before = spread_within_runs(trainer.model())?;
     let outcome = trainer.fit(&train, Some(&validation))?;
-    let score = match (outcome.test, outcome.end) {
-        (None, End::Finished) => Some(trainer.evaluate(&validation)?),
+    let accuracy = match (outcome.test, outcome.end) {
+        (None, End::Finished) => trainer.evaluate_both(&validation)?.map(|score| score.accuracy),
         // The time may be up.
-        (score, _) => score,
+        (_, _) => [outcome.test, outcome.test_scheduled].map(|score| score.and_then(|score| score.accuracy)),
     };
     let after = spread_within_runs(trainer.model())?;
     if shows && let (Some(before), Some(after)) = (before, after) {
@@ -82,7 +82,7 @@ pub fn train(options: &Options, phase: &Phase, mesh: &Mesh, text: &Text) -> anyh
             write_sample(options, &mut trainer, &described)?;
         }
     }
-    let (out, accuracy) = (options.training.out.as_deref(), score.and_then(|score| score.accuracy));
+    let out = options.training.out.as_deref();
     let row = shows.then(|| Row::new(&phase.name, accuracy, &phase.schedule, out, &outcome));
     Ok(Trained { row, end: outcome.end })
 }
@@ -205,7 +205,7 @@ fn announce(options: &Options, phase: &Phase, described: &Described) {
 
 /// What is to be said of a choice of schedule for transformers.
 fn why(schedule: &Schedule) -> &'static str {
-    match (schedule.is_exact(), schedule.forward.max_levels == 1) {
+    match (schedule.is_exact(), schedule.forward.is_sequential()) {
         (true, _) => "exact states and gradients",
         (false, true) => {
             "exact states, as an inexact forward solve costs a transformer most of its gradients' accuracy"

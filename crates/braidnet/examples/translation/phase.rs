@@ -43,7 +43,7 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data) -> 
         trainer.export(file)?;
     }
     let (end, out) = (outcome.end, options.training.out.as_deref());
-    let row = (mesh.world().rank() == 0).then(|| Row::new(&phase.name, right, phase.schedule, out, &outcome));
+    let row = (mesh.world().rank() == 0).then(|| Row::new(&phase.name, [right, None], phase.schedule, out, &outcome));
     Ok(Trained { row, end })
 }
 

@@ -1,6 +1,6 @@
 //! How the solves are done.
 
-use braidnet_mgrit::Relaxation;
+use braidnet_mgrit::{Method, Relaxation};
 use braidnet_train::{Activations, Schedule, ScheduleKind, SolveConfig};
 use clap::{Args, ValueEnum};
 
@@ -47,12 +47,24 @@ pub enum ActivationsName {
     Recompute,
 }
 
+/// Solvers by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SolverName {
+    /// MGRIT.
+    Multigrid,
+    /// Newton's method with a parallel prefix, for networks that offer the diagonals of their Jacobians.
+    Newton,
+}
+
 /// How the two solves of a training step are done.
 #[derive(Debug, Clone, Args)]
 pub struct ScheduleArgs {
     /// Schedule of a training step.
     #[arg(long, value_enum, default_value_t = ScheduleName::LayerParallel)]
     pub schedule: ScheduleName,
+    /// Solver of what is not done layer by layer. Of the options of a solve, Newton's method takes the iterations.
+    #[arg(long, value_enum, default_value_t = SolverName::Multigrid)]
+    pub solver: SolverName,
     /// What is kept between the forward and the backward solve.
     #[arg(long, value_enum, default_value_t = ActivationsName::Store)]
     pub activations: ActivationsName,
@@ -100,7 +112,12 @@ pub struct ScheduleArgs {
 impl ScheduleArgs {
     /// The schedule.
     pub fn schedule(&self) -> Schedule {
+        let method = match self.solver {
+            SolverName::Multigrid => Method::Multigrid,
+            SolverName::Newton => Method::Newton,
+        };
         let common = |cfactor| SolveConfig {
+            method,
             coarse_relaxation: self.coarse_relax.into(),
             min_coarse: self.min_coarse,
             norms: self.norms,

@@ -1,0 +1,134 @@
+"""Training step of the GRU in plain PyTorch, on one and two threads: medians and deciles in ms.
+
+    python benches/peers/gru.py [--length 128] [--hidden 100] [--cells 2] [--batch 100] [--form implicit | classic [--fused]]
+
+Same network, batch, loss and optimiser (forward, mean cross entropy, backward, Adam update); thread counts take turns.
+`--fused` is `torch.nn.GRU`, which has the classic form only; `--check` compares it with the cells written out here.
+"""
+
+import argparse
+import json
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Network(nn.Module):
+    """Cells on top of one another, each fed with the new state of the one below, and a head on the last of the top."""
+
+    def __init__(self, inputs, hidden, cells, classes, form, dt):
+        super().__init__()
+        widths = [inputs] + [hidden] * (cells - 1)
+        self.from_input = nn.ModuleList([nn.Linear(width, 3 * hidden) for width in widths])
+        self.from_state = nn.ModuleList([nn.Linear(hidden, 3 * hidden) for _ in widths])
+        self.head = nn.Linear(hidden, classes)
+        self.hidden, self.implicit, self.dt = hidden, form == "implicit", dt
+
+    def cell(self, k, projected, h):
+        xr, xz, xn = projected.chunk(3, 1)
+        hr, hz, hn = self.from_state[k](h).chunk(3, 1)
+        r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+        n = torch.tanh(xn + r * hn)
+        rate = self.dt * (1 - z)
+        return (h + rate * n) / (1 + rate) if self.implicit else h + rate * (n - h)
+
+    def forward(self, x):
+        # The first cell's inputs are known beforehand: one product for the whole sequence.
+        projected = self.from_input[0](x.transpose(0, 1))
+        states = [x.new_zeros(len(x), self.hidden) for _ in self.from_input]
+        for step in projected.unbind(0):
+            for k, linear in enumerate(self.from_input):
+                states[k] = self.cell(k, step if k == 0 else linear(states[k - 1]), states[k])
+        return self.head(states[-1])
+
+
+class Fused(nn.Module):
+    def __init__(self, inputs, hidden, cells, classes):
+        super().__init__()
+        self.gru = nn.GRU(inputs, hidden, cells, batch_first=True)
+        self.head = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        return self.head(self.gru(x)[1][-1])
+
+
+def check(args, x):
+    """Outputs and gradients of the cells written out, in the classic form, are those of torch.nn.GRU."""
+    fused = Fused(args.inputs, args.hidden, args.cells, args.classes)
+    net = Network(args.inputs, args.hidden, args.cells, args.classes, "classic", 1.0)
+    pairs = [(net.head.weight, fused.head.weight), (net.head.bias, fused.head.bias)]
+    for k in range(args.cells):
+        for linear, kind in ((net.from_input[k], "ih"), (net.from_state[k], "hh")):
+            pairs += [(linear.weight, getattr(fused.gru, f"weight_{kind}_l{k}"))]
+            pairs += [(linear.bias, getattr(fused.gru, f"bias_{kind}_l{k}"))]
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            ours.copy_(theirs)
+    outputs = [module(x) for module in (net, fused)]
+    torch.testing.assert_close(*outputs)
+    for output in outputs:
+        output.square().mean().backward()
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-3, atol=1e-6)
+    print("the classic form is torch.nn.GRU")
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sizes = {"length": 128, "hidden": 100, "cells": 2, "batch": 100, "inputs": 9, "classes": 6, "rounds": 4, "steps": 4}
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--form", choices=["implicit", "classic"], default="implicit")
+    parser.add_argument("--dt", type=float, default=1.0, help="length of a step")
+    parser.add_argument("--fused", action="store_true", help="torch.nn.GRU in place of the cells written out")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--json", action="store_true", help="one object a line")
+    parser.add_argument("--check", action="store_true", help="compare the cells with torch.nn.GRU, and stop")
+    args = parser.parse_args()
+    if args.fused and (args.form != "classic" or args.dt != 1.0):
+        parser.error("--fused is the classic form with steps of length 1: add --form classic and leave out --dt")
+    return args
+
+
+def main():
+    args = arguments()
+    x = torch.randn(args.batch, args.length, args.inputs)
+    y = torch.arange(args.batch) % args.classes
+    if args.check:
+        check(args, x)
+        return
+    if args.fused:
+        net = Fused(args.inputs, args.hidden, args.cells, args.classes)
+    else:
+        net = Network(args.inputs, args.hidden, args.cells, args.classes, args.form, args.dt)
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(net(x), y).backward()
+        optimizer.step()
+
+    times = {threads: [] for threads in args.threads}
+    for _ in range(args.rounds):
+        for threads, taken in times.items():
+            torch.set_num_threads(threads)
+            step()
+            for _ in range(args.steps):
+                start = time.perf_counter()
+                step()
+                taken.append(1e3 * (time.perf_counter() - start))
+    form = f"{args.form}, fused" if args.fused else args.form
+    for threads, taken in times.items():
+        taken.sort()
+        low, median, high = (taken[int(part * len(taken))] for part in (0.1, 0.5, 0.9))
+        if args.json:
+            sizes = {name: getattr(args, name) for name in ("length", "hidden", "cells", "batch", "inputs", "classes")}
+            print(json.dumps({"form": form, **sizes, "threads": threads, "ms": median, "low": low, "high": high}))
+        else:
+            print(f"gru, {form}, {args.length} steps: {threads} threads {median:8.1f} ms ({low:.1f}-{high:.1f})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+//! One training run.
+
+use anyhow::Context;
+use braidnet::options::{ScheduleName, SolverName};
+use braidnet::prelude::*;
+use braidnet::train::memory;
+
+use crate::data::{Data, Sizes};
+use crate::epochs::EpochScores;
+use crate::report::Row;
+use crate::run;
+use crate::{Options, name_of};
+
+/// What is run.
+pub struct Phase<'a> {
+    pub name: String,
+    pub schedule: &'a Schedule,
+    /// What the folder of the run keeps as `config.toml`.
+    pub configuration: Option<String>,
+    /// The sequential run that the other is compared with: no folder, no timeline.
+    pub is_baseline: bool,
+}
+
+/// What came of a run.
+pub struct Trained {
+    /// The line for the table, on the first rank.
+    pub row: Option<Row>,
+    pub epochs: Vec<EpochScores>,
+    pub end: End,
+}
+
+/// Trains on all ranks of `mesh`.
+pub fn train(
+    options: &Options,
+    phase: &Phase<'_>,
+    mesh: &Mesh,
+    (data, sizes): (&Data<'_>, &Sizes),
+) -> anyhow::Result<Trained> {
+    memory::reset_peak();
+    let [train, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
+    let mut trainer = trainer(options, phase, mesh, sizes)?;
+    let mut epochs = Vec::new();
+    let outcome = trainer.fit_with(&train, Some(&test), &mut |_, record| {
+        let test = [record.test_accuracy, record.test_accuracy_scheduled];
+        epochs.push(EpochScores { epoch: record.epoch, sets: vec![test] });
+        Ok(())
+    })?;
+    let accuracy = match (outcome.test, outcome.end) {
+        // Nothing was left to train.
+        (None, End::Finished) => trainer.evaluate_both(&test)?.map(|score| score.accuracy),
+        // The time may be up.
+        (_, _) => [outcome.test, outcome.test_scheduled].map(|score| score.and_then(|score| score.accuracy)),
+    };
+    if let Some(file) = options.export.as_ref().filter(|_| !phase.is_baseline) {
+        trainer.export(file)?;
+    }
+    let out = options.training.out.as_deref();
+    let shows = mesh.world().rank() == 0;
+    let row = shows.then(|| Row::new(&phase.name, accuracy, phase.schedule, out, &outcome));
+    Ok(Trained { row, epochs, end: outcome.end })
+}
+
+/// Prints what every rank would do in a step.
+pub fn dry_run(options: &Options, mesh: &Mesh, sizes: &Sizes) -> anyhow::Result<()> {
+    let schedule = options.schedule(sizes.steps)?;
+    let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
+    let plan = trainer(options, &phase, mesh, sizes)?.plan()?;
+    if mesh.world().rank() == 0 {
+        print!("{plan}");
+    }
+    Ok(())
+}
+
+/// The trainer of a network for these windows, announced on the first rank.
+fn trainer(
+    options: &Options,
+    phase: &Phase<'_>,
+    mesh: &Mesh,
+    sizes: &Sizes,
+) -> anyhow::Result<Trainer<GruNet, Tensor<1, Int>>> {
+    let config = options.network(sizes.steps);
+    if mesh.world().rank() == 0 {
+        announce(options, &config, phase, sizes);
+    }
+    let (schedules, grid) = ((phase.schedule, phase.schedule), config.grid()?);
+    let model = run::spread(schedules, (&grid, config.coarse_input), mesh, |steps, _| {
+        config.init(steps, options.training.seed, &options.device.device(mesh))
+    })?;
+    let description = serde_json::to_value(&config).context("network configuration")?;
+    let training = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };
+    let training = run::settings(training, phase.schedule, phase.is_baseline);
+    let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
+    if let Some(file) = &options.import {
+        trainer.import(file)?;
+    }
+    Ok(trainer)
+}
+
+fn announce(options: &Options, config: &GruConfig, phase: &Phase<'_>, sizes: &Sizes) {
+    let source = options.data.as_ref().map_or("generated motion".to_owned(), |d| d.display().to_string());
+    let [train, test] = sizes.n;
+    let GruConfig { length, hidden, cells, final_time, .. } = config;
+    let GruArgs { form, coarse_step, coarse_input, .. } = options.network;
+    println!("{}: {cells} cells of {hidden} features, {}, on {source}", phase.name, name_of(form));
+    println!("  {train} training and {test} test windows of {length} steps; final time {final_time}");
+    println!("  coarse steps: {}, input: {}", name_of(coarse_step), name_of(coarse_input));
+    let training = options.training.config();
+    println!("  batch {}, {:?}, {:?}", training.batch, training.optimizer, training.learning_rate);
+    let schedule = if phase.is_baseline { ScheduleName::Sequential } else { options.schedule.schedule };
+    match (schedule, phase.schedule.is_exact()) {
+        (ScheduleName::Mixed | ScheduleName::LayerParallel, true) => {
+            println!("  so few steps make no coarse level: solved step by step, exactly");
+        }
+        _ => println!("  {}", meaning(schedule, options.schedule.solver)),
+    }
+}
+
+/// What a schedule means for the network.
+fn meaning(schedule: ScheduleName, solver: SolverName) -> String {
+    let solver = match solver {
+        SolverName::Multigrid => "MGRIT",
+        SolverName::Newton => "Newton's method",
+    };
+    match schedule {
+        ScheduleName::Sequential => "step by step both ways: exact".to_owned(),
+        ScheduleName::Pipeline => "step by step both ways, several micro-batches at once: exact".to_owned(),
+        ScheduleName::Mixed => format!("step by step forward, {solver} backward: only gradients are inexact"),
+        ScheduleName::LayerParallel => format!(
+            "{solver} both ways: the network learns with the forward solve's error, so compare its accuracy as scheduled \
+             with the exact one; --schedule mixed has exact states, --control adaptive watches rho"
+        ),
+    }
+}
