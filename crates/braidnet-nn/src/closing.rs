@@ -6,7 +6,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use crate::autograd::parameter_gradients;
-use crate::image_space::{ImageSpace, Samples};
+use crate::grid_space::{GridSpace, Samples};
 use crate::{Closed, ClosingLayer, TensorState};
 
 /// `fc2(relu(fc1(flatten(u))))`.
@@ -25,23 +25,23 @@ impl Dense {
         }
     }
 
-    /// From the last state `[batch, c, h, w]` to logits `[batch, classes]`.
-    fn forward(&self, u: Tensor<4>) -> Tensor<2> {
-        self.fc2.forward(relu(self.fc1.forward(u.flatten(1, 3))))
+    /// From the last state `[batch, channels, ...]` to logits `[batch, classes]`.
+    fn forward<const D: usize>(&self, u: Tensor<D>) -> Tensor<2> {
+        self.fc2.forward(relu(self.fc1.forward(u.flatten(1, D - 1))))
     }
 }
 
-impl ClosingLayer<ImageSpace> for Dense {
-    fn close(&self, state: &TensorState<4>, _: &Samples) -> Tensor<2> {
+impl<const D: usize> ClosingLayer<GridSpace<D>> for Dense {
+    fn close(&self, state: &TensorState<D>, _: &Samples) -> Tensor<2> {
         self.forward(state.0.clone())
     }
 
     fn close_recorded(
         &self,
-        state: &TensorState<4>,
+        state: &TensorState<D>,
         _: &Samples,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
-    ) -> Closed<TensorState<4>> {
+    ) -> Closed<TensorState<D>> {
         let closing = self.clone().train();
         let u = state.0.clone().autodiff().require_grad();
         let output = closing.forward(u.clone());

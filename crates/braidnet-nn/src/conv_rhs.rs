@@ -7,7 +7,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Tensor};
 
 use crate::conv::{apply, apply_transposed, conv3x3, parameter_gradients};
-use crate::image_space::{ImageSpace, Samples};
+use crate::grid_space::{ImageSpace, Samples};
 use crate::rhs::At;
 use crate::{Forward, PendingRhs, RhsTape, RightHandSide, TensorState};
 

@@ -50,13 +50,13 @@ pub enum NetworkError {
         /// What is empty.
         what: &'static str,
     },
-    /// Images of another shape.
-    #[error("images of {got:?} (channels, height, width), but the network takes {expected:?}")]
-    WrongImage {
+    /// Images or voxels of another shape.
+    #[error("inputs of {got:?} (channels, then extents), but the network takes {expected:?}")]
+    WrongInput {
         /// The network's.
-        expected: [usize; 3],
+        expected: Vec<usize>,
         /// Those given.
-        got: [usize; 3],
+        got: Vec<usize>,
     },
     /// A token that the network does not know.
     #[error(

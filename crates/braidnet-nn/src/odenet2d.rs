@@ -6,7 +6,7 @@ use braidnet_grid::{GridError, TimeGrid};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::image_space::ImageSpace;
+use crate::grid_space::ImageSpace;
 use crate::init::{Stream, draw, draw_layer};
 use crate::ode_net::Depth;
 use crate::{CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeNet, Opening, OpeningKind};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autograd::parameter_gradients;
 use crate::conv::conv3x3;
-use crate::image_space::{ImageSpace, Samples};
+use crate::grid_space::{ImageSpace, Samples, VoxelSpace};
 use crate::{Gradients, NetworkError, OpeningLayer, OpeningPullback, TensorState};
 
 /// Which opening layer.
@@ -26,6 +26,33 @@ pub enum OpeningKind {
 #[derive(Module, Debug)]
 pub struct Repeat {
     times: usize,
+}
+
+impl Repeat {
+    /// From `inputs` channels to `channels`.
+    ///
+    /// # Errors
+    /// [`NetworkError::CannotRepeat`] if `channels` is no multiple of `inputs`.
+    pub fn new(inputs: usize, channels: usize) -> Result<Self, NetworkError> {
+        match inputs > 0 && channels.is_multiple_of(inputs) {
+            true => Ok(Self { times: channels / inputs }),
+            false => Err(NetworkError::CannotRepeat { inputs, channels }),
+        }
+    }
+
+    fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        x.repeat_dim(1, self.times)
+    }
+}
+
+impl OpeningLayer<VoxelSpace> for Repeat {
+    fn open(&self, input: &Tensor<5>, _: &Samples) -> TensorState<5> {
+        TensorState(self.forward(input.clone()))
+    }
+
+    fn open_recorded(&self, input: &Tensor<5>, batch: &Samples) -> (TensorState<5>, OpeningPullback<TensorState<5>>) {
+        (self.open(input, batch), Box::new(|_| Ok(Gradients::new())))
+    }
 }
 
 /// From the input `[batch, inputs, h, w]` to the first state `[batch, channels, h, w]`.
@@ -46,17 +73,14 @@ impl Opening {
     pub fn new(kind: OpeningKind, inputs: usize, channels: usize, device: &Device) -> Result<Self, NetworkError> {
         match kind {
             OpeningKind::Conv => Ok(Self::Conv(conv3x3(inputs, channels, device))),
-            OpeningKind::Repeat if inputs == 0 || !channels.is_multiple_of(inputs) => {
-                Err(NetworkError::CannotRepeat { inputs, channels })
-            }
-            OpeningKind::Repeat => Ok(Self::Repeat(Repeat { times: channels / inputs })),
+            OpeningKind::Repeat => Repeat::new(inputs, channels).map(Self::Repeat),
         }
     }
 
     fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Conv(conv) => relu(conv.forward(x)),
-            Self::Repeat(Repeat { times }) => x.repeat_dim(1, *times),
+            Self::Repeat(repeat) => repeat.forward(x),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use braidnet_grid::{Coarsening, Hierarchy, Step, TimeGrid};
 use braidnet_mgrit::{Differentiable, Linearization, Output, Propagator};
 use braidnet_nn::{
-    At, Autograd, CoarseOperator, ConvRhs, Gradients, OdeBlock, RhsTape, RightHandSide, Samples, TensorState,
-    map_parameters,
+    At, Autograd, CoarseOperator, Conv3dRhs, ConvRhs, Forward, Gradients, GridSpace, OdeBlock, Recorded, RhsTape,
+    RightHandSide, Samples, TensorState, map_parameters,
 };
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -55,22 +55,35 @@ fn gradients_agree(hand: &Gradients, autograd: &Gradients) {
     }
 }
 
+/// Value, pullback and gradients of `rhs` on states of shape `dims`, by hand and by autograd.
+fn agrees_with_autograd<const D: usize, R>(rhs: R, dims: [usize; D])
+where
+    R: RightHandSide<Space = GridSpace<D>> + Forward<Space = GridSpace<D>>,
+    R::Tape: RhsTape<State = TensorState<D>>,
+    TensorState<D>: Recorded,
+{
+    let reference = Autograd::new(rhs.clone());
+    let state = |seed| TensorState(random(dims, seed));
+    let (u, delta) = (state(2), state(3));
+    let (f, hand) = rhs.linearize(u.clone(), AT, Output::Used);
+    let (f_reference, autograd) = reference.linearize(u, AT, Output::Used);
+    assert!(relative(&f.0, &f_reference.0) < 1e-14);
+    let (back, back_reference) = (hand.pullback(delta.clone()).unwrap(), autograd.pullback(delta.clone()).unwrap());
+    assert!(relative(&back.0, &back_reference.0) < 1e-12, "{dims:?}");
+    let (again, pending) = hand.pullback_with_gradients(delta.clone(), Output::Used).unwrap();
+    let (_, pending_reference) = autograd.pullback_with_gradients(delta, Output::Used).unwrap();
+    assert!(relative(&again.unwrap().0, &back.0) < 1e-14);
+    gradients_agree(&pending().unwrap(), &pending_reference().unwrap());
+}
+
 #[test]
 fn hand_written_agrees_with_autograd() {
     for (convs, channels) in SHAPES {
-        let rhs = layer(convs, channels, 1);
-        let reference = Autograd::new(rhs.clone());
-        let state = |seed| TensorState(random([2, channels, 6, 5], seed));
-        let (u, delta) = (state(2), state(3));
-        let (f, hand) = rhs.linearize(u.clone(), AT, Output::Used);
-        let (f_reference, autograd) = reference.linearize(u, AT, Output::Used);
-        assert!(relative(&f.0, &f_reference.0) < 1e-14);
-        let (back, back_reference) = (hand.pullback(delta.clone()).unwrap(), autograd.pullback(delta.clone()).unwrap());
-        assert!(relative(&back.0, &back_reference.0) < 1e-12, "{convs} convolutions, {channels} channels");
-        let (again, pending) = hand.pullback_with_gradients(delta.clone(), Output::Used).unwrap();
-        let (_, pending_reference) = autograd.pullback_with_gradients(delta, Output::Used).unwrap();
-        assert!(relative(&again.unwrap().0, &back.0) < 1e-14);
-        gradients_agree(&pending().unwrap(), &pending_reference().unwrap());
+        agrees_with_autograd(layer(convs, channels, 1), [2, channels, 6, 5]);
+    }
+    for channels in [1, 2, 5] {
+        let rhs = in_double(Conv3dRhs::new(channels, &Device::flex()), 1);
+        agrees_with_autograd(rhs, [2, channels, 4, 5, 3]);
     }
 }
 

@@ -139,7 +139,13 @@ fn compare(file: &File, family: &Family, schedule: &Schedule, comm: &Communicato
     match family {
         Family::OdeNet2d(config) => {
             let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            compare_network((file, schedule, comm), &config.grid()?, init, family::images(file, config)?, None)
+            let batch = family::images::<4>(file, &config.image, config.classes)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
+        }
+        Family::OdeNet3d(config) => {
+            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
+            let batch = family::images::<5>(file, &config.voxels, config.classes)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
         Family::Transformer(config) => {
             let init = |layers| Ok(config.init(layers, 1, 0, &device)?);

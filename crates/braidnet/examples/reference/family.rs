@@ -1,6 +1,7 @@
 //! The networks that files describe.
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
+use braidnet::nn::OdeNet3dConfig;
 use braidnet::nn::gru::{GruConfig, GruForm, Sequences};
 use braidnet::nn::transformer::{Activation, EncoderDecoderConfig, Positions, SourceTarget, TransformerConfig};
 use braidnet::prelude::*;
@@ -11,6 +12,7 @@ use crate::file::File;
 /// A network that a file describes.
 pub enum Family {
     OdeNet2d(OdeNet2dConfig),
+    OdeNet3d(OdeNet3dConfig),
     Transformer(TransformerConfig),
     EncoderDecoder(EncoderDecoderConfig),
     Gru(GruConfig),
@@ -28,12 +30,13 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 
 impl Family {
     /// The names of the families that can be built.
-    pub const BUILT: [&str; 5] = ["odenet2d", "encoder", "decoder_only", "encoder_decoder", "implicit_gru"];
+    pub const BUILT: [&str; 6] = ["odenet2d", "odenet3d", "encoder", "decoder_only", "encoder_decoder", "implicit_gru"];
 
     /// The network that a file's metadata describes.
     pub fn of(file: &File) -> anyhow::Result<Self> {
         let family = match file.case.family.as_str() {
             "odenet2d" => Self::OdeNet2d(odenet2d(file)?),
+            "odenet3d" => Self::OdeNet3d(odenet3d(file)?),
             "encoder" => Self::Transformer(transformer(file, false)?),
             "decoder_only" => Self::Transformer(transformer(file, true)?),
             "encoder_decoder" => Self::EncoderDecoder(encoder_decoder(file)?),
@@ -42,6 +45,7 @@ impl Family {
         };
         let valid = match &family {
             Self::OdeNet2d(config) => config.validate(),
+            Self::OdeNet3d(config) => config.validate(),
             Self::Transformer(config) => config.validate(),
             Self::EncoderDecoder(config) => config.validate(),
             Self::Gru(config) => config.validate(),
@@ -67,7 +71,7 @@ fn odenet2d(file: &File) -> anyhow::Result<OdeNet2dConfig> {
         open => bail!("{}: the opening layer {open:?} is not known: a convolution and repetition are", file.name),
     };
     Ok(OdeNet2dConfig {
-        image: file.said("image", &case.image)?,
+        image: extents(file)?,
         classes: file.said("classes", &case.classes)?,
         hidden: file.said("hidden", &case.hidden)?,
         final_time: file.said("final_time", &case.final_time)?,
@@ -75,6 +79,30 @@ fn odenet2d(file: &File) -> anyhow::Result<OdeNet2dConfig> {
         opening,
         depth_init: DepthInit::Independent,
         ..OdeNet2dConfig::new(file.said("layers", &case.layers)?, file.said("channels", &case.channels)?)
+    })
+}
+
+/// Channels and extents of the input.
+fn extents<const N: usize>(file: &File) -> anyhow::Result<[usize; N]> {
+    let given = file.said("image", &file.case.image)?;
+    let all = <[usize; N]>::try_from(given.as_slice());
+    all.map_err(|_| anyhow!("{}: the image has {} sizes {given:?}, expected {N}", file.name, given.len()))
+}
+
+fn odenet3d(file: &File) -> anyhow::Result<OdeNet3dConfig> {
+    let case = &file.case;
+    let open = file.said("open", &case.open)?;
+    ensure!(open.contains("repeat"), "{}: the opening layer {open:?} is not known: repetition is", file.name);
+    let rhs = file.said("rhs", &case.rhs)?;
+    ensure!(!rhs.contains("conv2"), "{}: the right-hand side {rhs:?} is not known: one convolution is", file.name);
+    Ok(OdeNet3dConfig {
+        channels: file.said("channels", &case.channels)?,
+        voxels: extents(file)?,
+        classes: file.said("classes", &case.classes)?,
+        hidden: file.said("hidden", &case.hidden)?,
+        final_time: file.said("final_time", &case.final_time)?,
+        depth_init: DepthInit::Independent,
+        ..OdeNet3dConfig::new(file.said("layers", &case.layers)?, 1)
     })
 }
 
@@ -194,14 +222,14 @@ fn ids<const D: usize>(ids: Vec<i64>, shape: [usize; D]) -> Tensor<D, Int> {
     Tensor::from_data(TensorData::new(ids, shape), &Device::flex())
 }
 
-/// The images of a file, and their classes.
-pub fn images(file: &File, config: &OdeNet2dConfig) -> anyhow::Result<Batch<Tensor<4>>> {
+/// The images or voxels of a file, of such channels and extents, and their classes.
+pub fn images<const D: usize>(file: &File, image: &[usize], classes: usize) -> anyhow::Result<Batch<Tensor<D>>> {
     let [size, ..] = file.tensor("input.x", None)?.shape[..] else { bail!("{}: input.x has no batch", file.name) };
-    let [c, h, w] = config.image;
-    let x = file.tensor("input.x", Some(&[size, c, h, w]))?;
+    let shape: Vec<usize> = std::iter::once(size).chain(image.iter().copied()).collect();
+    let x = file.tensor("input.x", Some(&shape))?;
     let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
-    let input = Tensor::from_data(TensorData::new(pixels, [size, c, h, w]), &Device::flex());
-    Ok(Batch { size, input, target: ids(file.ids("input.target", &[size], config.classes)?, [size]) })
+    let input = Tensor::from_data(TensorData::new(pixels, shape), &Device::flex());
+    Ok(Batch { size, input, target: ids(file.ids("input.target", &[size], classes)?, [size]) })
 }
 
 /// The sequences of a file, and the classes of all positions.

@@ -17,9 +17,9 @@ pub struct Case {
     pub classes: Option<usize>,
     pub rhs: Option<String>,
     pub open: Option<String>,
-    // Networks on images.
+    // Networks on images and voxels.
     pub channels: Option<usize>,
-    pub image: Option<[usize; 3]>,
+    pub image: Option<Vec<usize>>,
     pub hidden: Option<usize>,
     // Transformers.
     pub encoder_layers: Option<usize>,
