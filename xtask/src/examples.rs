@@ -54,6 +54,18 @@ const RUNS: &[Run] = &[
         under_mpirun: &[2],
     },
     Run {
+        example: "reference",
+        args: &["SHARED/reference/torch/odenet3d_*.safetensors"],
+        on_threads: &["--ranks", "1,2,3"],
+        under_mpirun: &[2],
+    },
+    Run {
+        example: "reference",
+        args: &["SHARED/reference/torch/gru*.safetensors"],
+        on_threads: &["--ranks", "1,2,3"],
+        under_mpirun: &[2],
+    },
+    Run {
         example: "mnist",
         args: &["--layers=8", "--channels=2", "--train-samples=200", "--test-samples=100", "--epochs=1"],
         on_threads: &[],
