@@ -175,7 +175,7 @@ impl Differentiable for GruSteps {
         GruSteps::parts(self, step)
     }
 
-    /// The gates in the middle of a run are a better mean of its fine steps than those at its C-point.
+    /// The gates in the middle of a part are a better mean of its fine steps than those of its first.
     fn shared_linearization(&self, step: &Step) -> Option<usize> {
         Some((step.fine.start + step.fine.len() / 2).min(self.layers.end - 1))
     }

@@ -7,9 +7,9 @@
 //! - [`GruForm::Implicit`]: `h' = (h + dt (1-z) n) / (1 + dt (1-z))`, stable for every `dt`; [`GruForm::Explicit`]:
 //!   `h' = h + dt (1-z) (n - h)`, the classic cell for `dt = 1`. Gates `r, z = sig(W_x x + W_h h + b)`,
 //!   `n = tanh(W_x x + b + r (W_h h + b))`.
-//! - A coarse step that stands for `m` fine ones has their gates at its C-point, either with `m dt` for `dt`
-//!   ([`GruCoarse::Rediscretised`]) or applied `m` times ([`GruCoarse::Frozen`]); its input is that at the C-point, or the mean of
-//!   the run ([`GruConfig::coarse_input`]).
+//! - A coarse step is taken in parts ([`GruConfig::coarse_parts`]). A part that stands for `m` fine steps has the gates of the first,
+//!   either with `m dt` for `dt` ([`GruCoarse::Rediscretised`]) or applied `m` times ([`GruCoarse::Frozen`]), and the input of the first
+//!   or the mean of them ([`GruConfig::coarse_input`]); it is pulled back with the gates of the middle one.
 //! - `W_x x` is formed once per batch for all steps of a rank, as one product; so is its gradient. The steps of all intervals of a rank
 //!   are one call on the rows of all their states.
 //!

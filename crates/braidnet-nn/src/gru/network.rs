@@ -68,7 +68,7 @@ impl GruNet {
     /// with it; `None` where no step was pulled back.
     pub fn complete_with_inputs(&self, batch: &GruBatch) -> (Gradients, Option<Tensor<3>>) {
         let Some(prepared) = &batch.prepared else { return (Gradients::new(), None) };
-        let (gradients, input) = prepared.complete();
+        let (gradients, input) = prepared.complete(true);
         let dims = [self.layers.len(), batch.samples, self.config.inputs.width()];
         (gradients, input.map(|input| input.reshape(dims)))
     }
@@ -146,7 +146,7 @@ impl Network for GruNet {
     }
 
     fn complete(&self, batch: &GruBatch) -> Gradients {
-        self.complete_with_inputs(batch).0
+        batch.prepared.as_ref().map_or_else(Gradients::new, |prepared| prepared.complete(false).0)
     }
 
     fn shares_parameters(&self) -> bool {

@@ -137,20 +137,20 @@ impl Prepared {
     }
 
     /// The gradients of the shared parameters, summed over the layers that were pulled back since the last call, and
-    /// those of the inputs.
-    pub fn complete(&self) -> (Gradients, Option<Tensor<2>>) {
+    /// those of the inputs, if they are wanted.
+    pub fn complete(&self, with_inputs: bool) -> (Gradients, Option<Tensor<2>>) {
         let mut gradients = Gradients::new();
         let mut input = None;
         if let Some(delta) = self.projection_deltas() {
             let first = &self.cells[0];
             gradients.extend(linear::gradients(&first.cell.x, self.x.clone(), delta.clone()));
-            let back = delta.matmul(first.x_transposed.clone());
-            if let Some((embedding, tokens)) = &self.embedded {
+            let back = || delta.matmul(first.x_transposed.clone());
+            input = (with_inputs || self.embedded.is_some()).then(back);
+            if let Some(((embedding, tokens), back)) = self.embedded.as_ref().zip(input.clone()) {
                 let table = embedding.weight.val();
-                let gradient = table.zeros_like().select_assign(0, tokens.clone(), back.clone(), IndexingUpdateOp::Add);
+                let gradient = table.zeros_like().select_assign(0, tokens.clone(), back, IndexingUpdateOp::Add);
                 gradients.push(Gradient::new(embedding.weight.id, gradient));
             }
-            input = Some(back);
         }
         let cells = std::mem::replace(&mut self.sums().cells, vec![[None, None]; self.cells.len()]);
         for (weights, products) in self.cells.iter().zip(cells) {

@@ -38,6 +38,9 @@ pub struct ControlConfig {
     pub gradient_error: bool,
     /// One rung up where the smoothed relative error of the gradient is above this; calm is below half of it.
     pub max_gradient_error: Option<f64>,
+    /// One rung up after an evaluation in which the scores by the schedule's forward pass and by the exact one differ by
+    /// more: accuracies by their difference, losses, where there is no accuracy, by it over the exact one.
+    pub max_mismatch: Option<f64>,
 }
 
 impl Default for ControlConfig {
@@ -53,6 +56,7 @@ impl Default for ControlConfig {
             dwell: 3,
             gradient_error: false,
             max_gradient_error: None,
+            max_mismatch: None,
         }
     }
 }
@@ -89,6 +93,9 @@ impl ControlConfig {
                 problems.push("a largest gradient error is given, but the gradient error is not measured".to_owned());
             }
             _ => {}
+        }
+        if let Some(max) = self.max_mismatch.filter(|max| !(max.is_finite() && *max > 0.0)) {
+            problems.push(format!("the largest mismatch is {max}: use a finite number above 0, or none"));
         }
         problems
     }
@@ -136,13 +143,16 @@ mod tests {
             dwell: 0,
             rho_down: 0.8,
             max_gradient_error: Some(f64::NAN),
+            max_mismatch: Some(0.0),
             ..ControlConfig::default()
         };
         let message = bad.validate().unwrap_err().to_string();
-        for part in ["steps between", "averaged", "calm", "two changes", "rho_down is 0.8", "error is NaN"] {
+        for part in
+            ["steps between", "averaged", "calm", "two changes", "rho_down is 0.8", "error is NaN", "mismatch is 0"]
+        {
             assert!(message.contains(part), "{part} is not in {message}");
         }
-        assert_eq!(bad.problems().len(), 6);
+        assert_eq!(bad.problems().len(), 7);
         let unmeasured = ControlConfig { max_gradient_error: Some(0.1), ..ControlConfig::default() };
         assert!(unmeasured.validate().unwrap_err().to_string().contains("not measured"));
         for (down, up) in [(0.0, 0.5), (0.5, 0.5), (0.5, 1.1), (f64::NAN, 0.5), (0.5, f64::NAN)] {

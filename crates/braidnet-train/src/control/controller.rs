@@ -184,7 +184,7 @@ impl Controller {
         let cause = if probed == from { self.judge(&readings) } else { self.judge_below(&readings) };
         let wanted = match cause {
             Cause::Diverges { .. } => self.ladder.last(),
-            Cause::High { .. } => from + 1,
+            Cause::High { .. } | Cause::Mismatch { .. } => from + 1,
             Cause::Calm { .. } => from - 1,
             Cause::BelowHigh { .. } | Cause::Steady | Cause::NotMeasured => from,
         };
@@ -194,6 +194,24 @@ impl Controller {
             self.go_to(to);
         }
         Decision { step, from, to, probed, cause, held }
+    }
+
+    /// Takes note of an evaluation after `step` updates whose scores by the schedule's forward pass and by the exact one
+    /// are `mismatch` apart, and goes one rung up if that is too far; `None` where it is not, or nobody asked.
+    pub fn observe_mismatch(&mut self, step: u64, mismatch: f64) -> Option<Decision> {
+        let limit = self.config.max_mismatch.filter(|_| self.config.kind != ControlKind::Off)?;
+        let from = self.rung();
+        // A NaN is too far from anything.
+        if mismatch <= limit || self.schedule().forward.is_sequential() {
+            return None;
+        }
+        let cause = Cause::Mismatch { value: mismatch, limit };
+        let held = self.held(cause, from + 1);
+        let to = if held.is_some() { from } else { from + 1 };
+        if to != from {
+            self.go_to(to);
+        }
+        Some(Decision { step, from, to, probed: from, cause, held })
     }
 
     /// A decision as one line, with the names of the rungs.
@@ -220,7 +238,7 @@ impl Controller {
 
     fn held(&self, cause: Cause, wanted: usize) -> Option<Held> {
         let dwell = match cause {
-            Cause::High { .. } => self.config.dwell,
+            Cause::High { .. } | Cause::Mismatch { .. } => self.config.dwell,
             Cause::Calm { .. } => self.dwell_down(),
             _ => 0,
         };

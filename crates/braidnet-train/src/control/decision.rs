@@ -49,6 +49,13 @@ pub enum Cause {
         /// The mean is above this.
         limit: f64,
     },
+    /// The network evaluates otherwise than it is trained: one rung up.
+    Mismatch {
+        /// Distance of the scores.
+        value: f64,
+        /// It is not within this.
+        limit: f64,
+    },
     /// The rung below would do: one rung down.
     Calm {
         /// For so many probes in a row.
@@ -79,6 +86,9 @@ impl Display for Cause {
             Self::High { what, mean, probes: 1, limit } => write!(f, "{what} {mean:.3} > {limit}"),
             Self::High { what, mean, probes, limit } => {
                 write!(f, "{what} {mean:.3} (mean of {probes} probes) > {limit}")
+            }
+            Self::Mismatch { value, limit } => {
+                write!(f, "scores as scheduled and exact differ by {value:.4} > {limit}")
             }
             Self::Calm { probes, rho_down } => write!(f, "rho below {rho_down} or at round-off for {probes} probes"),
             Self::BelowHigh { what, value, limit } => write!(f, "{what} {value:.3}, not below {limit}"),

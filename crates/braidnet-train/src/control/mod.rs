@@ -34,6 +34,8 @@
 //! - A rho that should be there and is not (`None`) interrupts the mean and is not calm.
 //! - `max_gradient_error` acts in the same way, with half of it for a calm probe. It depends on the number of iterations,
 //!   so `iterations x2` too looks at the rung below then.
+//! - `max_mismatch` is about evaluations ([`Controller::observe_mismatch`]), not probes: one rung up where the scores by the
+//!   schedule's forward pass and by the exact one are further apart.
 //! - Two changes are `dwell` probes apart. Before a descent it is twice as many for each earlier descent that was taken
 //!   back soon, up to 32 times: a rung that only looks good from above is tried less and less often. A descent that
 //!   lasts four times as long makes up for all.

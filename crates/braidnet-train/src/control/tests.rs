@@ -36,6 +36,29 @@ fn rungs(controller: &mut Controller, probes: impl IntoIterator<Item = Measured>
     probes.into_iter().map(|measured| controller.observe(0, &measured).to).collect()
 }
 
+#[test]
+fn scores_that_differ_climb_while_the_forward_pass_is_inexact() {
+    let watching = ControlConfig { max_mismatch: Some(0.02), dwell: 2, ..config() };
+    let mut adaptive = controller(watching.clone());
+    assert_eq!(adaptive.observe_mismatch(10, 0.02), None);
+    let decision = adaptive.observe_mismatch(10, 0.05).unwrap();
+    assert_eq!((decision.from, decision.to, decision.cause), (0, 1, Cause::Mismatch { value: 0.05, limit: 0.02 }));
+    assert!(adaptive.line(&decision).contains("scores as scheduled and exact differ by 0.0500 > 0.02"));
+    // The change is near, until two probes have passed.
+    let held = adaptive.observe_mismatch(11, f64::NAN).unwrap();
+    assert_eq!((held.to, held.held), (1, Some(Held::Dwell { left: 2 })));
+    rungs(&mut adaptive, [forward(0.6); 2]);
+    assert_eq!(adaptive.observe_mismatch(12, f64::NAN).unwrap().to, 2);
+    // Exact states cannot differ; where nobody asks, or the control only watches, nothing changes.
+    assert_eq!(on_last_rung(watching.clone()).observe_mismatch(13, 0.5), None);
+    assert_eq!(controller(config()).observe_mismatch(13, 0.5), None);
+    let off = ControlConfig { kind: ControlKind::Off, ..watching.clone() };
+    assert_eq!(controller(off).observe_mismatch(13, 0.5), None);
+    let mut fixed = controller(ControlConfig { kind: ControlKind::Fixed, ..watching });
+    let decision = fixed.observe_mismatch(13, 0.5).unwrap();
+    assert_eq!((decision.to, decision.held), (0, Some(Held::Fixed)));
+}
+
 /// A controller that a rho above 1 has brought to the last rung.
 fn on_last_rung(config: ControlConfig) -> Controller {
     let mut controller = controller(config);

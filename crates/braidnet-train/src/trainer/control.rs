@@ -5,8 +5,8 @@ use braidnet_mgrit::SolveReport;
 use braidnet_monitor::metrics::{self, Record};
 use braidnet_nn::Network;
 
-use super::Trainer;
 use super::fit::Fit;
+use super::{Score, Trainer};
 use crate::control::{Measured, is_round_off};
 use crate::data::{LoadedStep, Micro};
 use crate::{StepReport, TrainError};
@@ -72,6 +72,26 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             rho_backward: measured.rho_backward,
             rung: Some(decision.to as u64),
         }))?;
+        fit.records.event(step, "control", line)
+    }
+
+    /// Lets the controller see how far the scheduled score of an evaluation is from the exact one.
+    pub(super) fn judge_scores(
+        &mut self,
+        fit: &mut Fit<'_, N::Input, T>,
+        [exact, scheduled]: [Score; 2],
+    ) -> Result<(), TrainError> {
+        let mismatch = match (exact.accuracy, scheduled.accuracy) {
+            (Some(exact), Some(scheduled)) => (scheduled - exact).abs(),
+            _ => ((scheduled.loss - exact.loss) / exact.loss).abs(),
+        };
+        let step = fit.progress.step;
+        let Some(decision) = self.controller.observe_mismatch(step, mismatch) else { return Ok(()) };
+        let line = self.controller.line(&decision);
+        if decision.is_change() {
+            self.model.set_solves(self.controller.schedule(), |options| options)?;
+            fit.display.say(&format!("step {step}: {line}"));
+        }
         fit.records.event(step, "control", line)
     }
 

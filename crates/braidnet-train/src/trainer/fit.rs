@@ -15,6 +15,7 @@ use super::show::Display;
 use super::stop::{Next, Watch, Why};
 use super::trace::Trace;
 use super::{Samples, Score, Show, Trainer};
+use crate::copies::is_shared;
 use crate::data::{EpochPlan, Loader, Order};
 use crate::learning_rate::Rates;
 use crate::{GradientError, TrainError};
@@ -253,6 +254,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             (record.test_loss, record.test_accuracy) = (Some(exact.loss), exact.accuracy);
             record.test_accuracy_scheduled = scheduled.accuracy;
             (fit.outcome.test, fit.outcome.test_scheduled) = (Some(exact), Some(scheduled));
+            self.judge_scores(fit, [exact, scheduled])?;
         }
         fit.outcome.waiting = record.waiting;
         fit.display.epoch(&record);
@@ -289,8 +291,9 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let mut n = [0];
         // Parameters that are one count once.
         let copies: Vec<String> = self.model.network().tied().into_iter().map(|[_, closing]| closing).collect();
+        let is_first = self.model.is_first();
         self.model.network().visit_parameters(|p| {
-            if !copies.contains(&p.name) {
+            if !copies.contains(&p.name) && (is_first || !is_shared(&p.name)) {
                 n[0] += p.shape.iter().product::<usize>() as u64;
             }
         });

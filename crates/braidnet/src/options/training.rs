@@ -107,6 +107,9 @@ pub struct TrainingArgs {
     /// A more exact schedule where the relative gradient error, which is then measured too, is above this.
     #[arg(long)]
     pub max_gradient_error: Option<f64>,
+    /// A more exact schedule after an epoch where test accuracies as scheduled and exact differ by more (0.01: one point).
+    #[arg(long)]
+    pub max_mismatch: Option<f64>,
     /// Measure gradient error and rho every so many steps; 0: never.
     #[arg(long, default_value_t = 50)]
     pub probe_every: usize,
@@ -157,6 +160,7 @@ impl TrainingArgs {
             rho_down: self.rho_down,
             gradient_error: self.max_gradient_error.is_some(),
             max_gradient_error: self.max_gradient_error,
+            max_mismatch: self.max_mismatch,
             ..ControlConfig::default()
         }
     }
