@@ -165,7 +165,7 @@ const REFUSALS: &[Refusal] = &[
     Refusal { example: "uci_har", args: &["--steps", "3", "--layer-ranks", "4"], word: "sequences of 3 steps" },
     Refusal {
         example: "uci_har",
-        args: &["--coarse-input", "mean", "--layer-ranks", "9"],
+        args: &["--coarse-input", "mean", "--bwd-cfactor", "64", "--layer-ranks", "3"],
         word: "--coarse-input mean",
     },
     Refusal { example: "uci_har", args: &["--continuity", "1"], word: "share their parameters" },
