@@ -121,7 +121,7 @@ pub trait Network: Module {
         false
     }
 
-    /// What the closing layer reads of these states of consecutive points, as one that travels.
+    /// What the closing layer reads of these states of consecutive points, at least one, as one that travels.
     fn read(&self, states: &[&Self::State], batch: &Self::Batch) -> Self::State {
         states.last().map_or_else(|| self.zero_state(batch), |last| (*last).clone())
     }
@@ -131,7 +131,7 @@ pub trait Network: Module {
         self.read(&read.iter().collect::<Vec<_>>(), batch)
     }
 
-    /// The inverse of [`Network::join`] for derivatives by what was read, where so many points each were read.
+    /// The inverse of [`Network::join`] for derivatives by what was read, where so many points each were read, none of them 0.
     fn split(&self, lambda: Self::State, points: &[usize]) -> Vec<Self::State> {
         vec![lambda; points.len()]
     }

@@ -19,7 +19,8 @@ const UNREAD: Tag = 1013;
 /// What the adjoint starts from, on the last rank, and its sources.
 type AdjointStart<S> = (Option<S>, Sources<S>);
 
-/// The points that count for a rank; nothing before the first layer is read.
+/// The points that count for a rank; nothing before the first layer is read, so that the first rank has none if it has one layer
+/// alone. A rank without points sends and gets nothing.
 fn points(partition: &Partition, rank: usize) -> Range<usize> {
     let layers = partition.layers(rank);
     layers.start.max(1)..layers.end + usize::from(rank + 1 == partition.n_ranks())
@@ -41,14 +42,18 @@ pub(crate) fn read<N: Network>(
         return Ok(solver.last_state().cloned());
     }
     let (rank, last) = (comm.rank(), comm.size() - 1);
-    let states: Vec<&N::State> = points(partition, rank).filter_map(|point| solver.state(point)).collect();
+    let own = points(partition, rank);
+    if own.is_empty() {
+        return Ok(None);
+    }
+    let states: Vec<&N::State> = own.filter_map(|point| solver.state(point)).collect();
     let own = network.read(&states, batch);
     if rank < last {
         comm.send(last, READ, own)?;
         return Ok(None);
     }
     let mut all = Vec::with_capacity(comm.size());
-    for from in 0..last {
+    for from in (0..last).filter(|from| !points(partition, *from).is_empty()) {
         all.push(comm.receive(from, READ)?.wait(&network.device())?);
     }
     all.push(own);
@@ -73,14 +78,16 @@ pub(crate) fn unread<N: Network>(
     let (rank, last) = (comm.rank(), comm.size() - 1);
     let own = match lambda {
         Some(lambda) => {
-            let counts: Vec<usize> = (0..comm.size()).map(|rank| points(partition, rank).len()).collect();
+            let readers = (0..comm.size()).map(|rank| (rank, points(partition, rank).len())).filter(|(_, n)| *n > 0);
+            let (ranks, counts): (Vec<usize>, Vec<usize>) = readers.unzip();
             let mut parts = network.split(lambda, &counts);
             let own = parts.pop();
-            for (to, part) in parts.into_iter().enumerate() {
+            for (to, part) in ranks.into_iter().zip(parts) {
                 comm.send(to, UNREAD, part)?;
             }
             own
         }
+        None if points(partition, rank).is_empty() => None,
         None => Some(comm.receive(last, UNREAD)?.wait(&network.device())?),
     };
     let mut lambdas = own.map(|own| network.unread(own)).unwrap_or_default();

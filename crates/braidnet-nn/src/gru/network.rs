@@ -189,16 +189,13 @@ impl Network for GruNet {
     }
 
     /// The states of the top cell, `[points, batch, hidden]`.
-    fn read(&self, states: &[&TensorState<3>], batch: &GruBatch) -> TensorState<3> {
+    fn read(&self, states: &[&TensorState<3>], _: &GruBatch) -> TensorState<3> {
         let top = |state: &&TensorState<3>| state.0.clone().narrow(0, self.config.cells - 1, 1);
-        if states.is_empty() {
-            return TensorState(Tensor::zeros([0, batch.samples, self.config.hidden], &self.device));
-        }
         TensorState(Tensor::cat(states.iter().map(top).collect(), 0))
     }
 
     fn join(&self, read: Vec<TensorState<3>>, _: &GruBatch) -> TensorState<3> {
-        TensorState(Tensor::cat(read.into_iter().map(|part| part.0).filter(|part| part.dims()[0] > 0).collect(), 0))
+        TensorState(Tensor::cat(read.into_iter().map(|part| part.0).collect(), 0))
     }
 
     fn split(&self, TensorState(lambda): TensorState<3>, points: &[usize]) -> Vec<TensorState<3>> {

@@ -115,7 +115,7 @@ fn gradients_of_a_loss_of_all_states_are_those_of_autograd(world: &Communicator)
         ..SolveConfig::newton(60)
     });
     let schedules = [Schedule::sequential(), converged(2, 3), converged(3, 2), newton];
-    for (length, cells) in [(1, 1), (11, 1), (13, 2)] {
+    for (length, cells) in [(1, 1), (2, 1), (4, 2), (11, 1), (13, 2)] {
         let config = config(length, cells);
         let (expected_loss, expected) = plain(&config);
         for ranks in 1..=world.size().min(length) {
