@@ -56,6 +56,9 @@ pub enum TrainError {
         /// What is wrong, and where.
         reason: String,
     },
+    /// A penalty on jumps between layers that are one.
+    #[error("a penalty on jumps between layers has no meaning where all layers share their parameters: leave it out")]
+    ContinuityOfOne,
     /// Newton's method for a network that does not offer what it needs.
     #[error(
         "Newton's method needs the diagonals of the layers' Jacobians, which this network does not offer: use multigrid"

@@ -198,3 +198,13 @@ fn impossible_networks_are_refused_on_all_ranks() {
         }
     }
 }
+
+/// Layers that are one cannot jump: the penalty would silently be 0.
+#[test]
+fn a_penalty_on_jumps_between_shared_parameters_is_refused() {
+    let training = TrainerConfig { continuity: Some(0.1), ..TrainerConfig::new(1, 0.1) };
+    let refused = trainer_of(&gru(4, 1), &Mesh::alone(), &Schedule::sequential(), &training).err().unwrap();
+    assert!(refused.to_string().contains("leave it out"), "{refused}");
+    let none = TrainerConfig { continuity: Some(0.0), ..training };
+    assert!(trainer_of(&gru(4, 1), &Mesh::alone(), &Schedule::sequential(), &none).is_ok());
+}

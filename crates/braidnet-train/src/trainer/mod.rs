@@ -74,6 +74,9 @@ impl<N: Network, T> Trainer<N, T> {
         config: TrainerConfig,
     ) -> Result<Self, TrainError> {
         config.validate()?;
+        if config.continuity.is_some_and(|gamma| gamma > 0.0) && model.network().shares_parameters() {
+            return Err(TrainError::ContinuityOfOne);
+        }
         let optimizer = Optimizer::new(config.optimizer, config.learning_rate.rate)?;
         let reducer = GradientReducer::new(model.network(), schedule, mesh.data(), &model.device())?;
         let controller = Controller::new(config.control.clone(), Ladder::new(schedule))?;
