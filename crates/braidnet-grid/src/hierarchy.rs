@@ -65,6 +65,12 @@ impl Hierarchy {
     pub fn coarsest_run(&self) -> usize {
         self.levels.last().map_or(1, longest_step)
     }
+
+    /// The layers with which the steps of the coarsest level begin, ascending on a forward grid.
+    pub fn coarsest_starts(&self) -> Vec<usize> {
+        let coarsest = self.levels.last();
+        coarsest.map_or(Vec::new(), |level| (0..level.n_steps()).map(|j| level.step(j).fine.start).collect())
+    }
 }
 
 /// Length in layers of the longest step of a level.

@@ -175,7 +175,7 @@ impl<S: State> Mgrit<S> {
         let (hierarchy, layout) = (Arc::clone(&self.hierarchy), Arc::clone(&self.layout));
         let levels = hierarchy.levels();
         let coarse_share = layout.share(level + 1);
-        self.reserve_coarse(propagator, level);
+        self.reserve_coarse(level);
         let f = match std::mem::replace(&mut self.levels[level + 1].rhs, Rhs::Zero) {
             Rhs::Fas(f) if f.len() == coarse_share.steps.len() => f,
             _ => self.levels[level + 1].v.iter().skip(1).cloned().collect(),
@@ -220,7 +220,7 @@ impl<S: State> Mgrit<S> {
         propagator: &P,
     ) -> Result<(), MgritError> {
         for level in 0..self.levels.len() - 1 {
-            self.reserve_coarse(propagator, level);
+            self.reserve_coarse(level);
             let both = pair(&mut self.levels, level);
             let fine = &self.hierarchy.levels()[level];
             restrict_states(setting, propagator, fine, &self.layout, both, None, &mut self.counters)?;
@@ -228,15 +228,15 @@ impl<S: State> Mgrit<S> {
         Ok(())
     }
 
-    /// Makes room for the states of level `level + 1`; what they hold does not matter yet.
-    fn reserve_coarse<P: Propagator<State = S>>(&mut self, propagator: &P, level: usize) {
+    /// Makes room for the states of level `level + 1`; what they hold, and its shape, does not matter: all are replaced.
+    fn reserve_coarse(&mut self, level: usize) {
         let n = self.layout.share(level + 1).points().len();
         let [fine, coarse] = pair(&mut self.levels, level);
         if coarse.v.len() != n
             && let Some(any) = fine.u.first()
         {
             coarse.v.clear();
-            coarse.v.resize(n, propagator.restrict(level, any));
+            coarse.v.resize(n, any.clone());
         }
     }
 }

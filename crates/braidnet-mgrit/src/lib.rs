@@ -18,6 +18,7 @@ mod adjoint;
 pub mod cycle;
 mod error;
 mod finite;
+mod guess;
 pub mod model;
 mod newton;
 mod norm;
@@ -40,12 +41,13 @@ pub use activations::{Activations, checkpoints};
 pub use adjoint::{LayerGradients, Linearized, solve_adjoint, solve_adjoint_into};
 pub use error::{MgritError, StepError};
 pub use finite::NotFinite;
+pub use guess::Guess;
 pub use options::{
     Coarsest, Cycle, FinalSweep, Method, MgritOptions, OnNonFinite, Relaxation, TemporalNorm, Tolerance,
 };
 pub use propagator::{Differentiable, Linearization, Output, PendingGradients, Propagator, ResidualForm};
 pub use report::{SolveReport, Stop};
 pub use sequential::sequential;
-pub use solver::{Guess, Mgrit};
+pub use solver::Mgrit;
 pub use sources::Sources;
 pub use state::State;

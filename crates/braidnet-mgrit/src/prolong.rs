@@ -40,7 +40,8 @@ pub(crate) fn correct<P: Propagator>(
     let mut add = |j: usize, e: P::State| {
         let point = level.c_points()[j];
         if fine_share.holds(point) {
-            fine.u[point - fine_share.steps.start].axpy(1.0, &propagator.prolong(l, e));
+            let u = &mut fine.u[point - fine_share.steps.start];
+            u.axpy(1.0, &propagator.prolong(l, e, u));
         }
     };
     for j in coarse_share.points().filter(|j| *j > 0) {

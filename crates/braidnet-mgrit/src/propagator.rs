@@ -14,7 +14,7 @@ pub trait Propagator {
 
     /// Applies `steps[i]` to `states[i]` in place, for all `i`; the pairs are independent of each other.
     ///
-    /// Must give the same bits however the pairs are grouped into calls.
+    /// Must give the same bits however the pairs are grouped into calls. The states of one call may differ in shape.
     ///
     /// # Errors
     /// Whatever keeps a step from being applied; the solver adds level, layer and rank.
@@ -48,15 +48,24 @@ pub trait Propagator {
     /// What a receiving rank needs to rebuild a state.
     fn context(&self) -> <Self::State as Transfer>::Context;
 
-    /// Coarsens a state (or a residual) of `level` to `level + 1` inside the layer. The default keeps it.
+    /// Coarsens a state (or a residual) of `level` to `level + 1` inside the layer. Shapes may differ from point to point,
+    /// so it goes by that of the state given. The default keeps it.
+    ///
+    /// A level that coarsens needs at least one FC sweep ([`Relaxation::Fcf`](crate::Relaxation::Fcf)): what C-points have
+    /// outside of the range of [`Propagator::prolong`] is changed by C-relaxation alone, so without it on that level or a
+    /// finer one the iteration ends elsewhere than in the sequential solution. How fast it converges depends on how much
+    /// of that part the layers of an interval damp: what they keep moves on by one interval per FC sweep, no faster than
+    /// the sequential solve.
     fn restrict(&self, level: usize, state: &Self::State) -> Self::State {
         let _ = level;
         state.clone()
     }
 
-    /// Refines a correction of `level + 1` to `level`; the counterpart of [`Propagator::restrict`].
-    fn prolong(&self, level: usize, correction: Self::State) -> Self::State {
-        let _ = level;
+    /// Refines a correction of `level + 1` to `level`; the counterpart of [`Propagator::restrict`]. `fine` is the state that
+    /// will be corrected: the result has its shape, which the correction does not tell (2n and 2n + 1 points may both have n
+    /// coarse ones).
+    fn prolong(&self, level: usize, correction: Self::State, fine: &Self::State) -> Self::State {
+        let _ = (level, fine);
         correction
     }
 
@@ -156,6 +165,18 @@ pub trait Differentiable: Propagator {
         steps.iter().zip(tapes).map(|(step, tape)| tape.diagonal(step)).collect()
     }
 
+    /// Coarsens an adjoint state (or a residual, or a source of it) of `level` to `level + 1`: by the transpose of
+    /// [`Propagator::prolong`]. The default suits a `restrict` that is this transpose, such as one that keeps the state.
+    fn restrict_adjoint(&self, level: usize, lambda: &Self::State) -> Self::State {
+        self.restrict(level, lambda)
+    }
+
+    /// Refines a correction of the adjoint of `level + 1` to `level`, where it has the shape of `fine`: by the transpose of
+    /// [`Propagator::restrict`]. The default suits a `prolong` that is this transpose, such as one that keeps the correction.
+    fn prolong_adjoint(&self, level: usize, correction: Self::State, fine: &Self::State) -> Self::State {
+        self.prolong(level, correction, fine)
+    }
+
     /// The parts that a coarse step consists of: it is pulled back part by part, the last one first, each by the linearisation
     /// of the layer that [`Differentiable::shared_linearization`] says of it. By default the step itself.
     fn parts(&self, step: &Step) -> Vec<Step> {
@@ -164,7 +185,8 @@ pub trait Differentiable: Propagator {
 
     /// The layer whose fine linearisation also gives the pullback of this coarse step, so that no second one is needed:
     /// one of the layers that the step stands for, on the same rank as its first; of a fine step its own. `step.layer` for an explicit Euler
-    /// step with the parameters of its first layer: `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state.
+    /// step with the parameters of its first layer: `J_c^T lambda = lambda + dt_c (dF/du)^T lambda` at the same state; `None` where
+    /// a finer level coarsens inside the layer, as the coarse step's state is another one.
     fn shared_linearization(&self, step: &Step) -> Option<usize> {
         let _ = step;
         None

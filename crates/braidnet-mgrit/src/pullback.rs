@@ -161,11 +161,11 @@ impl<D: Differentiable> Propagator for Pullback<'_, D> {
     }
 
     fn restrict(&self, level: usize, state: &D::State) -> D::State {
-        self.network.restrict(level, state)
+        self.network.restrict_adjoint(level, state)
     }
 
-    fn prolong(&self, level: usize, correction: D::State) -> D::State {
-        self.network.prolong(level, correction)
+    fn prolong(&self, level: usize, correction: D::State, fine: &D::State) -> D::State {
+        self.network.prolong_adjoint(level, correction, fine)
     }
 }
 

@@ -12,17 +12,9 @@ use crate::options::MAX_LEVELS;
 use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor, Way};
 use crate::storage::LevelStorage;
 use crate::{
-    Coarsest, FinalSweep, Method, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State,
+    Coarsest, FinalSweep, Guess, Method, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State,
     StepError,
 };
-
-/// Where the iteration starts from.
-pub enum Guess<'a, S> {
-    /// The state at each point of the finest level (only C-points matter; for Newton's method all of them do).
-    From(&'a dyn Fn(usize) -> S),
-    /// What the last solve of this solver ended with. Without effect where the first down-cycle is skipped.
-    Warm,
-}
 
 /// A solver for one grid on the ranks of one communicator.
 ///
@@ -196,7 +188,6 @@ impl<S: State> Mgrit<S> {
     ) -> Result<SolveReport, MgritError> {
         let start = Instant::now();
         self.counters = Counters { evaluations: vec![0; self.levels.len()], ..Counters::default() };
-        self.begin(initial, guess)?;
         let setting = Setting {
             comm: self.comm.clone(),
             context: propagator.context(),
@@ -204,6 +195,7 @@ impl<S: State> Mgrit<S> {
             form: propagator.residual_form(),
             way: self.way,
         };
+        self.begin(&setting, propagator, initial, guess)?;
         let Outcome { iterations, stop, residuals, rejected } = self.iterate(&setting, propagator)?;
         self.sweep(&setting, self.finest_split(), Tail::Include, 0, last)?;
         let not_finite = find_not_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0]);
@@ -241,24 +233,6 @@ impl<S: State> Mgrit<S> {
             Coarsest::Solve if levels.len() == 1 && options.method == Method::Multigrid => Split::Whole,
             _ => Split::Intervals,
         }
-    }
-
-    /// Sets the points of the finest level.
-    fn begin(&mut self, initial: Option<S>, guess: Guess<'_, S>) -> Result<(), MgritError> {
-        let share = self.layout.share(0);
-        let u = &mut self.levels[0].u;
-        match guess {
-            Guess::Warm if u.is_empty() => return Err(MgritError::NothingToWarmStart),
-            Guess::Warm => {}
-            Guess::From(guess) => {
-                u.clear();
-                u.extend(share.points().map(guess));
-            }
-        }
-        if share.holds(0) {
-            u[0] = initial.ok_or(MgritError::NoInitialState { rank: self.comm.rank() })?;
-        }
-        Ok(())
     }
 
     /// One sweep over this rank's part of `level`.

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::{Mgrit, MgritError, Propagator, State};
+use crate::{Differentiable, Mgrit, MgritError, State};
 
 /// `dLoss/du_n` of points before the last.
 ///
@@ -37,10 +37,10 @@ impl<S: State> Sources<S> {
     }
 
     /// What each step of this rank adds, by level and layer.
-    pub(crate) fn of_steps<P: Propagator<State = S>>(
+    pub(crate) fn of_steps<D: Differentiable<State = S>>(
         &self,
         adjoint: &Mgrit<S>,
-        network: &P,
+        network: &D,
     ) -> Result<HashMap<(usize, usize), S>, MgritError> {
         let n_layers = adjoint.hierarchy().finest().n_steps();
         if let Some((point, _)) = self.points.range(n_layers..).next() {
@@ -52,7 +52,7 @@ impl<S: State> Sources<S> {
                 let mut sources = self.points.range(step.fine.clone()).map(|(_, source)| source);
                 let Some(mut sum) = sources.next().cloned() else { continue };
                 sources.for_each(|source| sum.axpy(1.0, source));
-                let sum = (0..level.index()).fold(sum, |s, l| network.restrict(l, &s));
+                let sum = (0..level.index()).fold(sum, |s, l| network.restrict_adjoint(l, &s));
                 all.insert((step.level, step.layer), sum);
             }
         }

@@ -13,26 +13,22 @@ use crate::{Propagator, ResidualForm, StepError};
 pub struct Heat {
     forcing: bool,
     residual: ResidualForm,
-    /// Points in space, per level; equal sizes where space is not coarsened.
-    sizes: Vec<usize>,
+    /// Points in space on the finest level.
+    nx: usize,
+    /// Levels whose next one has half as many.
+    n_coarsened: usize,
 }
 
 impl Heat {
     /// `nx` points in space; with `coarsen_space`, half as many on each of the first `floor(log2(nx)) - 1` levels.
     pub fn new(nx: usize, forcing: bool, residual: ResidualForm, coarsen_space: bool) -> Self {
-        let coarsenings = if coarsen_space { (nx.max(2).ilog2() as usize).saturating_sub(1) } else { 0 };
-        let sizes = std::iter::successors(Some(nx), |n| Some(space::coarse_size(*n))).take(coarsenings + 1).collect();
-        Self { forcing, residual, sizes }
+        let n_coarsened = if coarsen_space { (nx.max(2).ilog2() as usize).saturating_sub(1) } else { 0 };
+        Self { forcing, residual, nx, n_coarsened }
     }
 
     /// The solution at time 0, `sin(x)`.
     pub fn initial(&self) -> Vector {
-        let nx = self.sizes[0];
-        Vector(DVector::from_iterator(nx, abscissae(nx).map(f64::sin)))
-    }
-
-    fn size(&self, level: usize) -> usize {
-        self.sizes[level.min(self.sizes.len() - 1)]
+        Vector(DVector::from_iterator(self.nx, abscissae(self.nx).map(f64::sin)))
     }
 
     fn exact(&self, t: f64, x: f64) -> f64 {
@@ -92,11 +88,11 @@ impl Propagator for Heat {
     fn context(&self) {}
 
     fn restrict(&self, level: usize, state: &Vector) -> Vector {
-        if level + 1 < self.sizes.len() { Vector(space::restrict(&state.0)) } else { state.clone() }
+        if level < self.n_coarsened { Vector(space::restrict(&state.0)) } else { state.clone() }
     }
 
-    fn prolong(&self, level: usize, correction: Vector) -> Vector {
-        if level + 1 < self.sizes.len() { Vector(space::prolong(&correction.0, self.size(level))) } else { correction }
+    fn prolong(&self, level: usize, correction: Vector, fine: &Vector) -> Vector {
+        if level < self.n_coarsened { Vector(space::prolong(&correction.0, fine.0.len())) } else { correction }
     }
 
     fn residual_form(&self) -> ResidualForm {

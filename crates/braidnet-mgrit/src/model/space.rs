@@ -3,7 +3,7 @@
 use nalgebra::DVector;
 
 /// Size of the next coarser grid: every other point, and the last one.
-pub(super) fn coarse_size(n: usize) -> usize {
+fn coarse_size(n: usize) -> usize {
     (n - 1) / 2 + 1
 }
 

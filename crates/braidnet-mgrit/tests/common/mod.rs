@@ -7,6 +7,8 @@ pub mod problems;
 pub mod random;
 pub mod run;
 pub mod tunable;
+pub mod vector_solves;
+pub mod vectors;
 
 use braidnet_grid::{Coarsening, LastInterval};
 use braidnet_mgrit::{MgritOptions, Relaxation, TemporalNorm};

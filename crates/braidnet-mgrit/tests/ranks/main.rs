@@ -10,6 +10,7 @@ mod forward;
 mod messages;
 mod newton;
 mod restarts;
+mod space;
 
 use braidnet_comm::testing::{RankTest, run_rank_tests};
 use braidnet_comm::{Communicator, Transfer};
@@ -17,7 +18,7 @@ use braidnet_grid::Partition;
 
 fn main() {
     let tests: Vec<RankTest> =
-        [forward::TESTS, restarts::TESTS, adjoint::TESTS, messages::TESTS, newton::TESTS].concat();
+        [forward::TESTS, restarts::TESTS, adjoint::TESTS, messages::TESTS, newton::TESTS, space::TESTS].concat();
     run_rank_tests(&tests);
 }
 
