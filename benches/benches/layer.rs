@@ -19,7 +19,7 @@ fn layer(c: &mut Criterion) {
         let values: Vec<f32> = (0..BATCH * channels * 784).map(|i| (i as f32 * 0.11).sin()).collect();
         let data = TensorData::new(values, [BATCH, channels, 28, 28]);
         let u = TensorState(Tensor::<4>::from_data(data, &Device::flex()));
-        let samples = Samples(BATCH);
+        let samples = Samples { n: BATCH, is_training: true };
         let block = network.block(&samples);
         let tape = || block.linearize(&step, &mut u.clone(), Output::Used).unwrap();
 

@@ -11,9 +11,9 @@ use burn::tensor::Device;
 use crate::coarse::mean_module;
 use crate::linearization::OdeLinearization;
 use crate::rhs::{At, BatchOf, StateOf};
-use crate::{CoarseOperator, NetworkError, RightHandSide};
+use crate::{CoarseOperator, NetworkError, RightHandSide, StateSpace};
 
-/// Layers `first .. first + n` of a network, each `u + dt F(u; theta_n)`.
+/// Layers `first .. first + n` of a network, each `u + dt F(u; theta_n)`, or, where it is a transition, `F(u; theta_n)`.
 #[derive(Module, Debug)]
 pub struct OdeBlock<R: Module + ModuleDisplay> {
     layers: Vec<R>,
@@ -115,15 +115,16 @@ impl<R: Module + ModuleDisplay> OdeBlock<R> {
 }
 
 impl<R: RightHandSide> OdeBlock<R> {
-    /// The layers applied to the states of one batch.
-    pub fn on<'a>(&'a self, batch: &'a BatchOf<R>) -> BlockOn<'a, R> {
-        BlockOn { block: self, batch }
+    /// The layers applied to the states, of such a space, of one batch.
+    pub fn on<'a>(&'a self, space: &'a R::Space, batch: &'a BatchOf<R>) -> BlockOn<'a, R> {
+        BlockOn { block: self, space, batch }
     }
 }
 
 /// A block of ODE layers and the batch that it is applied to.
 pub struct BlockOn<'a, R: RightHandSide> {
     block: &'a OdeBlock<R>,
+    space: &'a R::Space,
     batch: &'a BatchOf<R>,
 }
 
@@ -187,6 +188,9 @@ impl<R: RightHandSide> Propagator for BlockOn<'_, R> {
         for (step, u) in steps.iter().zip(states) {
             let before = u.clone();
             match self.block.operator(step)? {
+                Some(rhs) if step.kind == StepKind::Transition => {
+                    *u = rhs.evaluate(before, self.at(step.layer, step.dt))
+                }
                 Some(rhs) => {
                     let f = rhs.evaluate(self.stage(step, before)?, self.at(self.layer_of(step), step.dt));
                     u.axpy(step.dt, &f);
@@ -198,11 +202,20 @@ impl<R: RightHandSide> Propagator for BlockOn<'_, R> {
     }
 
     fn supports(&self, step: &Step) -> Result<(), StepError> {
+        self.space.supports(step.level, step.layer + self.block.before)?;
         self.block.supports(step)
     }
 
     fn context(&self) -> Device {
         self.block.device.clone()
+    }
+
+    fn restrict(&self, level: usize, state: &StateOf<R>) -> StateOf<R> {
+        self.space.restrict(level, state)
+    }
+
+    fn prolong(&self, level: usize, correction: StateOf<R>, fine: &StateOf<R>) -> StateOf<R> {
+        self.space.prolong(level, correction, fine)
     }
 }
 
@@ -217,7 +230,9 @@ impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
                 let at = self.at(self.layer_of(step), step.dt);
                 let (mut f, tape) = rhs.linearize(before.clone(), at, output);
                 parts.push((1.0, tape));
-                if output == Output::Used {
+                if step.kind == StepKind::Transition {
+                    *state = f;
+                } else if output == Output::Used {
                     if self.has_stage(step) {
                         f = rhs.evaluate(self.stage(step, before)?, at);
                     }
@@ -236,14 +251,23 @@ impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
         Ok(OdeLinearization::new(parts, self.block.coarse == CoarseOperator::Centred))
     }
 
+    fn restrict_adjoint(&self, level: usize, lambda: &StateOf<R>) -> StateOf<R> {
+        self.space.restrict_adjoint(level, lambda)
+    }
+
+    fn prolong_adjoint(&self, level: usize, correction: StateOf<R>, fine: &StateOf<R>) -> StateOf<R> {
+        self.space.prolong_adjoint(level, correction, fine)
+    }
+
     /// With the parameters of the first layer (a midpoint step is pulled back like the Euler step beside it)
     /// `J_c^T lambda = lambda + dt_c J_F^T lambda` needs nothing but the fine linearisation of that layer; a centred
-    /// one nothing but that of the middle layer.
+    /// one nothing but that of the middle layer. On a coarser grid it needs one of its own.
     fn shared_linearization(&self, step: &Step) -> Option<usize> {
         let borrows = matches!(
             self.block.coarse,
             CoarseOperator::FirstLayer | CoarseOperator::Midpoint | CoarseOperator::Centred
         );
-        (step.kind == StepKind::Ode && (borrows || step.fine.len() == 1)).then(|| self.layer_of(step))
+        let is_here = !self.space.is_coarsened(step.level) && (borrows || step.fine.len() == 1);
+        is_here.then(|| self.layer_of(step))
     }
 }

@@ -1,69 +1,113 @@
-//! One 3x3 convolution with bias and its transposes.
+//! One 3x3 convolution and its transposes.
 //!
-//! Shapes: `u [batch, c, h, w]`, weight `[c_out, c_in, 3, 3]`, stride 1, padding 1.
+//! Shapes: `u [batch, c, h, w]`, weight `[c_out, c_in, 3, 3]`, padding 1, stride 1 or more.
 
+use braidnet_kernels as kernels;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::tensor::activation::relu;
 use burn::tensor::module::{conv_transpose2d, conv2d, conv2d_weight_backward};
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use burn::tensor::{Device, Tensor};
 
+use crate::host::{Numbers, change, on_host, tensor};
 use crate::{Gradient, Gradients};
-
-/// A convolution is a transposed convolution with the kernel flipped and its channels swapped, and the other way round.
-/// Up to this many channels the plain one is faster, above it the transposed one (flex, 28x28, batch 50: 0.34 against
-/// 0.87 ms at 3 channels, 7.6 against 4.2 ms at 12).
-const PLAIN_UP_TO: usize = 4;
 
 /// A 3x3 convolution that keeps the extents.
 pub(crate) fn conv3x3(inputs: usize, outputs: usize, device: &Device) -> Conv2d {
-    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1)).init(device)
+    config(inputs, outputs).init(device)
 }
 
-fn options() -> ConvOptions<2> {
-    ConvOptions::new([1, 1], [1, 1], [1, 1], 1)
+/// A 3x3 convolution without bias, for a norm behind it.
+pub(crate) fn conv3x3_without_bias(inputs: usize, outputs: usize, stride: usize, device: &Device) -> Conv2d {
+    config(inputs, outputs).with_stride([stride; 2]).with_bias(false).init(device)
 }
 
-fn transpose_options() -> ConvTransposeOptions<2> {
-    ConvTransposeOptions::new([1, 1], [1, 1], [0, 0], [1, 1], 1)
+fn config(inputs: usize, outputs: usize) -> Conv2dConfig {
+    Conv2dConfig::new([inputs, outputs], [3, 3]).with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
 }
 
-fn is_small(weight: &Tensor<4>) -> bool {
-    let [outputs, inputs, ..] = weight.dims();
-    outputs.max(inputs) <= PLAIN_UP_TO
+/// Sizes for the kernel of this crate's own, where it applies to `u`.
+fn kernel(conv: &Conv2d, u: &Tensor<4>) -> Option<kernels::Conv<2>> {
+    let ([outputs, inputs, ..], [_, _, height, width]) = (conv.weight.dims(), u.dims());
+    let applies = on_host(u) && conv.stride == [1, 1];
+    applies.then_some(kernels::Conv { inputs, outputs, extents: [height, width] })
 }
 
-fn flipped(weight: Tensor<4>) -> Tensor<4> {
-    weight.swap_dims(0, 1).flip([2, 3])
+fn options(conv: &Conv2d) -> ConvOptions<2> {
+    ConvOptions::new(conv.stride, [1, 1], [1, 1], 1)
 }
 
 /// `W u + b`.
 pub(crate) fn apply(conv: &Conv2d, u: Tensor<4>) -> Tensor<4> {
-    let (weight, bias) = (conv.weight.val(), conv.bias.as_ref().map(|b| b.val()));
-    match is_small(&weight) {
-        true => conv2d(u, weight, bias, options()),
-        false => conv_transpose2d(u, flipped(weight), bias, transpose_options()),
-    }
+    convolve(conv, u, false)
 }
 
-/// `W^T delta`.
-pub(crate) fn apply_transposed(conv: &Conv2d, delta: Tensor<4>) -> Tensor<4> {
+/// `relu(W u + b)`.
+pub(crate) fn apply_relu(conv: &Conv2d, u: Tensor<4>) -> Tensor<4> {
+    convolve(conv, u, true)
+}
+
+fn convolve(conv: &Conv2d, u: Tensor<4>, with_relu: bool) -> Tensor<4> {
+    let (weight, bias) = (conv.weight.val(), conv.bias.as_ref().map(|b| b.val()));
+    let Some(kernel) = kernel(conv, &u) else {
+        let v = conv2d(u, weight, bias, options(conv));
+        return if with_relu { relu(v) } else { v };
+    };
+    let [batch, _, height, width] = u.dims();
+    let (u, weight, bias) = (Numbers::of(u), Numbers::of(weight), bias.map(Numbers::of));
+    let mut v = vec![0.0; batch * kernel.outputs * height * width];
+    kernel.apply(u.as_slice(), weight.as_slice(), bias.as_ref().map(Numbers::as_slice), with_relu, &mut v);
+    tensor(v, [batch, kernel.outputs, height, width])
+}
+
+/// `W^T delta`, of the shape of the convolution's input.
+pub(crate) fn apply_transposed(
+    conv: &Conv2d,
+    delta: Tensor<4>,
+    [batch, inputs, height, width]: [usize; 4],
+) -> Tensor<4> {
     let weight = conv.weight.val();
-    match is_small(&weight) {
-        true => conv2d(delta, flipped(weight), None, options()),
-        false => conv_transpose2d(delta, weight, None, transpose_options()),
-    }
+    let Some(kernel) = kernel(conv, &delta) else {
+        let [_, _, rows, columns] = delta.dims();
+        // Of the extents that lead to those of delta, the ones asked for.
+        let missing = [height + conv.stride[0] - 1, width + conv.stride[1] - 1];
+        let missing = [missing[0] - conv.stride[0] * rows, missing[1] - conv.stride[1] * columns];
+        let options = ConvTransposeOptions::new(conv.stride, [1, 1], missing, [1, 1], 1);
+        return conv_transpose2d(delta, weight, None, options);
+    };
+    let (delta, weight) = (Numbers::of(delta), Numbers::of(weight));
+    let mut back = vec![0.0; batch * inputs * height * width];
+    kernel.apply_transposed(delta.as_slice(), weight.as_slice(), &mut back);
+    tensor(back, [batch, inputs, height, width])
 }
 
 /// Gradients of weight and bias: `delta` correlated with the input, and summed.
 pub(crate) fn parameter_gradients(conv: &Conv2d, input: Tensor<4>, delta: Tensor<4>) -> Gradients {
     let mut gradients = Vec::with_capacity(2);
-    let weight = conv2d_weight_backward(input, conv.weight.val(), delta.clone(), options());
-    gradients.push(Gradient::new(conv.weight.id, weight));
     if let Some(bias) = &conv.bias {
         let [batch, channels, height, width] = delta.dims();
-        let sums = delta.reshape([batch, channels, height * width]).sum_dim(2).sum_dim(0);
+        let sums = delta.clone().reshape([batch, channels, height * width]).sum_dim(2).sum_dim(0);
         gradients.push(Gradient::new(bias.id, sums));
     }
+    let weight = match kernel(conv, &input) {
+        None => conv2d_weight_backward(input, conv.weight.val(), delta, options(conv)),
+        Some(kernel) => {
+            let (input, delta) = (Numbers::of(input), Numbers::of(delta));
+            let mut weight = vec![0.0; 9 * kernel.inputs * kernel.outputs];
+            kernel.weight_gradient(input.as_slice(), delta.as_slice(), &mut weight);
+            tensor(weight, [kernel.outputs, kernel.inputs, 3, 3])
+        }
+    };
+    gradients.push(Gradient::new(conv.weight.id, weight));
     gradients
+}
+
+/// `delta` where the output of a ReLU is above 0, else 0.
+pub(crate) fn relu_pullback<const D: usize>(delta: Tensor<D>, output: &Tensor<D>) -> Tensor<D> {
+    if !(on_host(&delta) && on_host(output)) {
+        return delta.mask_fill(output.clone().lower_equal_elem(0.0), 0.0);
+    }
+    let output = Numbers::of(output.clone());
+    change(delta, |delta| kernels::relu_pullback(delta, output.as_slice()))
 }

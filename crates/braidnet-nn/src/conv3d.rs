@@ -2,6 +2,7 @@
 //!
 //! Shapes: `u [batch, c, d, h, w]`, weight `[c, c, 3, 3, 3]`, stride 1, padding 1.
 
+use braidnet_kernels as kernels;
 use braidnet_mgrit::{Output, StepError};
 use burn::module::Module;
 use burn::nn::PaddingConfig3d;
@@ -9,9 +10,11 @@ use burn::nn::conv::{Conv3d, Conv3dConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::module::conv3d;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
+use crate::conv::relu_pullback;
 use crate::grid_space::{Samples, VoxelSpace};
+use crate::host::{Numbers, on_host, tensor};
 use crate::rhs::At;
 use crate::{Forward, Gradient, Gradients, PendingRhs, RhsTape, RightHandSide, TensorState};
 
@@ -32,26 +35,52 @@ impl Conv3dRhs {
         Self { conv: config.with_padding(PaddingConfig3d::Explicit(1, 1, 1)).init(device) }
     }
 
-    /// `W u + b`.
+    /// Sizes for the kernel of this crate's own, where it applies to `u`.
+    fn kernel(&self, u: &Tensor<5>) -> Option<kernels::Conv<3>> {
+        let ([outputs, inputs, ..], [_, _, extents @ ..]) = (self.conv.weight.dims(), u.dims());
+        on_host(u).then_some(kernels::Conv { inputs, outputs, extents })
+    }
+
+    /// `relu(W u + b)`.
     fn apply(&self, u: Tensor<5>) -> Tensor<5> {
-        conv3d(u, self.conv.weight.val(), self.conv.bias.as_ref().map(|bias| bias.val()), options())
+        let (weight, bias) = (self.conv.weight.val(), self.conv.bias.as_ref().map(|bias| bias.val()));
+        let Some(kernel) = self.kernel(&u) else { return relu(conv3d(u, weight, bias, options())) };
+        let (dims, u, weight, bias) = (u.dims(), Numbers::of(u), Numbers::of(weight), bias.map(Numbers::of));
+        let mut f = vec![0.0; u.as_slice().len()];
+        kernel.apply(u.as_slice(), weight.as_slice(), bias.as_ref().map(Numbers::as_slice), true, &mut f);
+        tensor(f, dims)
     }
 
     /// `W^T delta`: the kernel flipped, its channels swapped.
     fn apply_transposed(&self, delta: Tensor<5>) -> Tensor<5> {
-        conv3d(delta, self.conv.weight.val().swap_dims(0, 1).flip([2, 3, 4]), None, options())
+        let weight = self.conv.weight.val();
+        let Some(kernel) = self.kernel(&delta) else {
+            return conv3d(delta, weight.swap_dims(0, 1).flip([2, 3, 4]), None, options());
+        };
+        let (dims, delta, weight) = (delta.dims(), Numbers::of(delta), Numbers::of(weight));
+        let mut back = vec![0.0; delta.as_slice().len()];
+        kernel.apply_transposed(delta.as_slice(), weight.as_slice(), &mut back);
+        tensor(back, dims)
     }
 
     /// Gradients of weight and bias: `delta` correlated with the input, samples in the place of channels, and summed.
     fn gradients(&self, input: Tensor<5>, delta: Tensor<5>) -> Gradients {
         let mut gradients = Vec::with_capacity(2);
-        let weight = conv3d(input.swap_dims(0, 1), delta.clone().swap_dims(0, 1), None, options()).swap_dims(0, 1);
-        gradients.push(Gradient::new(self.conv.weight.id, weight));
         if let Some(bias) = &self.conv.bias {
             let [batch, channels, depth, height, width] = delta.dims();
-            let sums = delta.reshape([batch, channels, depth * height * width]).sum_dim(2).sum_dim(0);
+            let sums = delta.clone().reshape([batch, channels, depth * height * width]).sum_dim(2).sum_dim(0);
             gradients.push(Gradient::new(bias.id, sums));
         }
+        let weight = match self.kernel(&input) {
+            None => conv3d(input.swap_dims(0, 1), delta.swap_dims(0, 1), None, options()).swap_dims(0, 1),
+            Some(kernel) => {
+                let (input, delta) = (Numbers::of(input), Numbers::of(delta));
+                let mut weight = vec![0.0; 27 * kernel.inputs * kernel.outputs];
+                kernel.weight_gradient(input.as_slice(), delta.as_slice(), &mut weight);
+                tensor(weight, [kernel.outputs, kernel.inputs, 3, 3, 3])
+            }
+        };
+        gradients.push(Gradient::new(self.conv.weight.id, weight));
         gradients
     }
 }
@@ -64,12 +93,12 @@ impl Forward for Conv3dRhs {
     }
 }
 
-/// The linearisation of [`Conv3dRhs`]: its input and where its ReLU is zero.
+/// The linearisation of [`Conv3dRhs`]: its input and its output, which is zero where the ReLU is.
 #[derive(Debug, Clone)]
 pub struct Conv3dTape {
     rhs: Conv3dRhs,
     input: Tensor<5>,
-    off: Tensor<5, Bool>,
+    output: Tensor<5>,
 }
 
 impl RightHandSide for Conv3dRhs {
@@ -77,18 +106,17 @@ impl RightHandSide for Conv3dRhs {
     type Tape = Conv3dTape;
 
     fn evaluate(&self, TensorState(u): TensorState<5>, _: At<'_, Samples>) -> TensorState<5> {
-        TensorState(relu(self.apply(u)))
+        TensorState(self.apply(u))
     }
 
     fn linearize(&self, TensorState(u): TensorState<5>, _: At<'_, Samples>, _: Output) -> (TensorState<5>, Conv3dTape) {
-        let f = relu(self.apply(u.clone()));
-        let off = f.clone().lower_equal_elem(0.0);
-        (TensorState(f), Conv3dTape { rhs: self.clone(), input: u, off })
+        let f = self.apply(u.clone());
+        (TensorState(f.clone()), Conv3dTape { rhs: self.clone(), input: u, output: f })
     }
 
-    /// Input and ReLU mask.
+    /// Input and output.
     fn tape_bytes(&self, _: &Samples, state_bytes: usize) -> usize {
-        state_bytes + state_bytes / size_of::<f32>() * size_of::<bool>()
+        2 * state_bytes
     }
 }
 
@@ -96,7 +124,7 @@ impl RhsTape for Conv3dTape {
     type State = TensorState<5>;
 
     fn pullback(&self, TensorState(delta): TensorState<5>) -> Result<TensorState<5>, StepError> {
-        Ok(TensorState(self.rhs.apply_transposed(delta.mask_fill(self.off.clone(), 0.0))))
+        Ok(TensorState(self.rhs.apply_transposed(relu_pullback(delta, &self.output))))
     }
 
     fn pullback_with_gradients(
@@ -104,8 +132,8 @@ impl RhsTape for Conv3dTape {
         TensorState(delta): TensorState<5>,
         output: Output,
     ) -> Result<(Option<TensorState<5>>, PendingRhs), StepError> {
-        let Self { rhs, input, off } = self;
-        let through = delta.mask_fill(off, 0.0);
+        let Self { rhs, input, output: f } = self;
+        let through = relu_pullback(delta, &f);
         let state = (output == Output::Used).then(|| TensorState(rhs.apply_transposed(through.clone())));
         Ok((state, Box::new(move || Ok(rhs.gradients(input, through)))))
     }

@@ -3,28 +3,33 @@
 use braidnet_mgrit::{Output, StepError};
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::relu;
-use burn::tensor::{Bool, Device, Tensor};
+use burn::tensor::Device;
 
-use crate::conv::{apply, apply_transposed, conv3x3, parameter_gradients};
+use crate::conv::{conv3x3, conv3x3_without_bias};
 use crate::grid_space::{ImageSpace, Samples};
+use crate::norm::{Norm, NormKind};
 use crate::rhs::At;
+use crate::stage::{Stage, StageDeltas, StageTape};
 use crate::{Forward, PendingRhs, RhsTape, RightHandSide, TensorState};
 
-/// `F(u) = relu(conv(u))`.
+/// `F(u) = relu(norm(conv(u)))`.
 #[derive(Module, Debug)]
 pub struct OneConv {
     conv: Conv2d,
+    norm: Option<Norm>,
 }
 
-/// `F(u) = relu(conv2(relu(conv1(u))))`.
+/// `F(u) = relu(norm2(conv2(relu(norm1(conv1(u))))))`.
 #[derive(Module, Debug)]
 pub struct TwoConv {
     conv1: Conv2d,
+    norm1: Option<Norm>,
     conv2: Conv2d,
+    norm2: Option<Norm>,
 }
 
-/// One or two 3x3 convolutions, each followed by a ReLU; `c` channels in and out, extents kept.
+/// One or two 3x3 convolutions, each followed by a ReLU, with a norm between the two if there is one; `c` channels in and out, extents
+/// kept.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // One per layer, and the larger variant is the usual one.
 pub enum ConvRhs {
@@ -35,12 +40,16 @@ pub enum ConvRhs {
 }
 
 impl ConvRhs {
-    /// `n_convs` (1, otherwise 2) convolutions with burn's default initialisation.
-    pub fn new(n_convs: usize, channels: usize, device: &Device) -> Self {
-        let conv = || conv3x3(channels, channels, device);
+    /// `n_convs` (1, otherwise 2) convolutions with burn's default initialisation: with bias, or without one and a norm.
+    pub fn new(n_convs: usize, norm: Option<NormKind>, channels: usize, device: &Device) -> Self {
+        let conv = || match norm {
+            None => conv3x3(channels, channels, device),
+            Some(_) => conv3x3_without_bias(channels, channels, 1, device),
+        };
+        let norm = || norm.map(|kind| Norm::new(kind, channels, device));
         match n_convs {
-            1 => Self::One(OneConv { conv: conv() }),
-            _ => Self::Two(TwoConv { conv1: conv(), conv2: conv() }),
+            1 => Self::One(OneConv { conv: conv(), norm: norm() }),
+            _ => Self::Two(TwoConv { conv1: conv(), norm1: norm(), conv2: conv(), norm2: norm() }),
         }
     }
 
@@ -52,10 +61,13 @@ impl ConvRhs {
         }
     }
 
-    fn convs(&self) -> impl Iterator<Item = &Conv2d> {
+    fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
         let (first, second) = match self {
-            Self::One(OneConv { conv }) => (conv, None),
-            Self::Two(TwoConv { conv1, conv2 }) => (conv1, Some(conv2)),
+            Self::One(OneConv { conv, norm }) => (Stage { conv, norm: norm.as_ref() }, None),
+            Self::Two(TwoConv { conv1, norm1, conv2, norm2 }) => {
+                let second = Stage { conv: conv2, norm: norm2.as_ref() };
+                (Stage { conv: conv1, norm: norm1.as_ref() }, Some(second))
+            }
         };
         std::iter::once(first).chain(second)
     }
@@ -64,56 +76,39 @@ impl ConvRhs {
 impl Forward for ConvRhs {
     type Space = ImageSpace;
 
-    fn forward(&self, TensorState(u): TensorState<4>, _: At<'_, Samples>) -> TensorState<4> {
-        TensorState(self.convs().fold(u, |u, conv| relu(conv.forward(u))))
+    fn forward(&self, TensorState(u): TensorState<4>, at: At<'_, Samples>) -> TensorState<4> {
+        TensorState(self.stages().fold(u, |u, stage| stage.forward(u, at.batch.is_training)))
     }
 }
 
-/// One convolution and ReLU at one state.
-#[derive(Debug, Clone)]
-struct Stage {
-    conv: Conv2d,
-    input: Tensor<4>,
-    /// Where the ReLU is zero.
-    off: Tensor<4, Bool>,
-}
-
-impl Stage {
-    /// `delta` through the ReLU.
-    fn through_relu(&self, delta: Tensor<4>) -> Tensor<4> {
-        delta.mask_fill(self.off.clone(), 0.0)
-    }
-}
-
-/// The linearisation of [`ConvRhs`]: inputs and ReLU masks of its convolutions, first to last.
+/// The linearisation of [`ConvRhs`]: its stages, first to last.
 #[derive(Debug, Clone)]
 pub struct ConvTape {
-    stages: Vec<Stage>,
+    stages: Vec<StageTape>,
 }
 
 impl RightHandSide for ConvRhs {
     type Space = ImageSpace;
     type Tape = ConvTape;
 
-    fn evaluate(&self, TensorState(u): TensorState<4>, _: At<'_, Samples>) -> TensorState<4> {
-        TensorState(self.convs().fold(u, |u, conv| relu(apply(conv, u))))
+    fn evaluate(&self, TensorState(u): TensorState<4>, at: At<'_, Samples>) -> TensorState<4> {
+        TensorState(self.stages().fold(u, |u, stage| stage.evaluate(u, at.batch.is_training)))
     }
 
     fn linearize(&self, u: TensorState<4>, _: At<'_, Samples>, _: Output) -> (TensorState<4>, ConvTape) {
         let mut stages = Vec::with_capacity(2);
         let TensorState(mut u) = u;
-        for conv in self.convs() {
-            let input = u.clone();
-            u = relu(apply(conv, u));
-            stages.push(Stage { conv: conv.clone(), input, off: u.clone().lower_equal_elem(0.0) });
+        for stage in self.stages() {
+            let tape;
+            (u, tape) = stage.linearize(u);
+            stages.push(tape);
         }
         (TensorState(u), ConvTape { stages })
     }
 
-    /// Input and ReLU mask of every convolution.
+    /// The state before and what is behind every convolution and norm.
     fn tape_bytes(&self, _: &Samples, state_bytes: usize) -> usize {
-        let n = state_bytes / size_of::<f32>();
-        self.n_convs() * (state_bytes + n * size_of::<bool>())
+        state_bytes * (1 + self.stages().map(|stage| 1 + usize::from(stage.norm.is_some())).sum::<usize>())
     }
 }
 
@@ -121,8 +116,7 @@ impl RhsTape for ConvTape {
     type State = TensorState<4>;
 
     fn pullback(&self, TensorState(delta): TensorState<4>) -> Result<TensorState<4>, StepError> {
-        let back = |delta, stage: &Stage| apply_transposed(&stage.conv, stage.through_relu(delta));
-        Ok(TensorState(self.stages.iter().rev().fold(delta, back)))
+        Ok(TensorState(self.stages.iter().rev().fold(delta, |delta, stage| stage.pull_back(delta))))
     }
 
     fn pullback_with_gradients(
@@ -133,16 +127,12 @@ impl RhsTape for ConvTape {
         let mut delta = Some(delta);
         let mut formed_from = Vec::with_capacity(self.stages.len());
         for (n, stage) in self.stages.into_iter().enumerate().rev() {
-            let Some(through) = delta.take().map(|d| stage.through_relu(d)) else { break };
-            if n > 0 || output == Output::Used {
-                delta = Some(apply_transposed(&stage.conv, through.clone()));
-            }
-            formed_from.push((stage, through));
+            let Some(through) = delta.take() else { break };
+            let deltas;
+            (delta, deltas) = stage.pull_back_for_gradients(through, n > 0 || output == Output::Used);
+            formed_from.push(deltas);
         }
-        let gradients = move || {
-            let each = formed_from.into_iter().rev();
-            Ok(each.flat_map(|(stage, through)| parameter_gradients(&stage.conv, stage.input, through)).collect())
-        };
+        let gradients = move || Ok(formed_from.into_iter().rev().flat_map(StageDeltas::gradients).collect());
         Ok((delta.map(TensorState), Box::new(gradients)))
     }
 }

@@ -132,6 +132,44 @@ pub enum NetworkError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Channels that cannot be normalised in groups of so many.
+    #[error(
+        "groups of {size} do not divide the {channels} channels that are normalised: use a divisor of the first block's channels"
+    )]
+    GroupsDoNotDivide {
+        /// Channels in a group.
+        size: usize,
+        /// Channels.
+        channels: usize,
+    },
+    /// A block whose states are too small for the convolution to the next one.
+    #[error("blocks halve {extents:?} more often than they can be: use at most {most} blocks, or larger images")]
+    TooManyBlocks {
+        /// Extents of the input.
+        extents: Vec<usize>,
+        /// Blocks that they allow.
+        most: usize,
+    },
+    /// States that a coarse level cannot have on a coarser grid.
+    #[error(
+        "states of extents {extents:?} have no points left on level {level}: coarsen inside layers from fewer levels, or use larger inputs"
+    )]
+    TooSmallToCoarsen {
+        /// Extents on the finest level.
+        extents: Vec<usize>,
+        /// The level.
+        level: usize,
+    },
+    /// Extents that come out differently if they are coarsened before and after a transition.
+    #[error(
+        "a transition from extents {extents:?} cannot be coarsened: {n} points become {} by the transition and then the coarse grid, {} the other way round; pad the input so that no extent of a block leaves remainder 2 by 4", n.div_ceil(2) / 2, (n / 2).div_ceil(2)
+    )]
+    UnevenTransition {
+        /// Extents before the transition.
+        extents: Vec<usize>,
+        /// The one that does not fit.
+        n: usize,
+    },
     /// A parameter that a source does not have.
     #[error("parameter {name} is missing")]
     MissingParameter {

@@ -12,13 +12,20 @@ pub struct Gradient {
     pub id: ParamId,
     /// Its gradient.
     pub values: Tensor<1>,
+    /// Whether it is no gradient but what a batch adds to a running statistic.
+    pub is_statistic: bool,
 }
 
 impl Gradient {
     /// The gradient of parameter `id`, of any shape.
     pub fn new<const D: usize>(id: ParamId, gradient: Tensor<D>) -> Self {
         let n = gradient.shape().num_elements();
-        Self { id, values: gradient.reshape([n]) }
+        Self { id, values: gradient.reshape([n]), is_statistic: false }
+    }
+
+    /// What a batch adds to the running statistic `id`.
+    pub fn statistic(id: ParamId, values: Tensor<1>) -> Self {
+        Self { id, values, is_statistic: true }
     }
 }
 

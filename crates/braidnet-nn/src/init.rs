@@ -136,10 +136,21 @@ pub(crate) fn draw_table<M: Module>(module: M, variance: f64, seed: u64, stream:
 
 /// Draws layer `n`, whose runs have `period` layers unless `init` says otherwise.
 pub(crate) fn draw_layer<M: Module>(module: M, seed: u64, n: usize, init: DepthInit, period: usize) -> M {
+    draw_layer_of_block(module, seed, (0, n), init, period)
+}
+
+/// As `draw_layer`, of the block that begins with layer `start`, as do its runs.
+pub(crate) fn draw_layer_of_block<M: Module>(
+    module: M,
+    seed: u64,
+    (start, n): (usize, usize),
+    init: DepthInit,
+    period: usize,
+) -> M {
     let DepthInit::Piecewise { period: given, noise } = init else {
         return draw(module, seed, Stream::Layer(n));
     };
-    let run = n / given.unwrap_or(period).max(1);
+    let run = start + (n - start) / given.unwrap_or(period).max(1);
     let shared = draw(module.clone(), seed, Stream::Run(run));
     if noise == 0.0 {
         return shared;

@@ -1,6 +1,6 @@
 //! The linearisation of one step of ODE layers.
 
-use braidnet_grid::Step;
+use braidnet_grid::{Step, StepKind};
 use braidnet_mgrit::{Linearization, Output, PendingGradients, State, StepError};
 
 use crate::{Gradients, RhsTape};
@@ -44,6 +44,10 @@ impl<S: State, T: RhsTape<State = S>> Linearization for OdeLinearization<T> {
     type Gradients = Gradients;
 
     fn pullback(&self, step: &Step, lambda: &mut S) -> Result<(), StepError> {
+        if let (StepKind::Transition, [(_, tape)]) = (step.kind, &self.parts[..]) {
+            *lambda = tape.pullback(lambda.clone())?;
+            return Ok(());
+        }
         let mut stage = lambda.clone();
         if self.midpoint && step.fine.len() > 1 {
             let to_the_middle = 0.5 * (step.dt - step.dt / step.fine.len() as f64);
@@ -63,10 +67,14 @@ impl<S: State, T: RhsTape<State = S>> Linearization for OdeLinearization<T> {
             return Err(NotFinest { layer: step.layer, parts }.into());
         };
         let mut delta = lambda.clone();
-        delta.scale(step.dt);
+        if step.kind == StepKind::Ode {
+            delta.scale(step.dt);
+        }
         let (term, pending) = tape.pullback_with_gradients(delta, output)?;
-        if let Some(term) = term {
-            lambda.axpy(1.0, &term);
+        match (term, step.kind) {
+            (Some(term), StepKind::Ode) => lambda.axpy(1.0, &term),
+            (Some(term), StepKind::Transition) => *lambda = term,
+            (None, _) => {}
         }
         Ok(pending)
     }

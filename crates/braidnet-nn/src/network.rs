@@ -6,7 +6,7 @@ use braidnet_mgrit::{Differentiable, Linearization, State, StepError};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::{Gradients, NetworkError, Noise, Parameter};
+use crate::{ByPoint, Gradients, NetworkError, Parameter, Pass};
 
 /// Forms the gradients of the opening layer from `dLoss/du_0`.
 pub type OpeningPullback<S> = Box<dyn FnOnce(S) -> Result<Gradients, StepError> + Send>;
@@ -58,8 +58,8 @@ pub trait Network: Module {
     /// Length of a layer's step.
     fn step_length(&self) -> f64;
 
-    /// What the layers need of a batch of `samples` samples, if their number says it all; then no rank needs to be told.
-    fn batch_of_size(&self, samples: usize) -> Option<Self::Batch>;
+    /// What the layers need of a batch of `samples` samples, if their number and the pass say it all; then no rank needs to be told.
+    fn batch_of_size(&self, samples: usize, pass: Pass) -> Option<Self::Batch>;
 
     /// Checks a batch of inputs.
     ///
@@ -67,8 +67,8 @@ pub trait Network: Module {
     /// What does not fit the network, and what to do.
     fn check(&self, input: &Self::Input) -> Result<(), NetworkError>;
 
-    /// What the layers need of a batch. With `noise`, random parts of the network (dropout) are on.
-    fn batch(&self, input: &Self::Input, noise: Option<Noise>) -> Self::Batch;
+    /// What the layers need of a batch.
+    fn batch(&self, input: &Self::Input, pass: Pass) -> Self::Batch;
 
     /// What a rank makes of a batch once for all its sweeps, such as a product with all inputs.
     fn prepare(&self, batch: Self::Batch) -> Self::Batch {
@@ -96,14 +96,31 @@ pub trait Network: Module {
     /// The largest batch of `samples` samples, for estimates.
     fn largest_batch(&self, samples: usize) -> Self::Batch;
 
-    /// A state of zeros.
-    fn zero_state(&self, batch: &Self::Batch) -> Self::State;
+    /// States of zeros, by points as the solver counts.
+    fn zero_states(&self, batch: &Self::Batch) -> ByPoint<Self::State>;
 
-    /// Bytes of a state, as it travels.
-    fn state_bytes(&self, batch: &Self::Batch) -> usize;
+    /// Whether states consist of one part per sample: [`Network::sample`], [`Network::of_samples`].
+    fn has_samples(&self) -> bool {
+        false
+    }
 
-    /// Estimate of the bytes that the linearisation of one layer keeps.
-    fn tape_bytes(&self, batch: &Self::Batch) -> usize;
+    /// The part of a state that belongs to one sample of its batch.
+    fn sample(&self, state: &Self::State, sample: usize) -> Option<Self::State> {
+        let _ = (state, sample);
+        None
+    }
+
+    /// The state whose samples these are, at least one.
+    fn of_samples(&self, samples: Vec<Self::State>) -> Option<Self::State> {
+        let _ = samples;
+        None
+    }
+
+    /// Bytes of the state at a point, as it travels.
+    fn state_bytes(&self, point: usize, batch: &Self::Batch) -> usize;
+
+    /// Estimate of the bytes that the linearisation of a layer keeps.
+    fn tape_bytes(&self, layer: usize, batch: &Self::Batch) -> usize;
 
     /// The first state, if the opening layer is here.
     fn open(&self, input: &Self::Input, batch: &Self::Batch) -> Option<Self::State>;
@@ -123,7 +140,7 @@ pub trait Network: Module {
 
     /// What the closing layer reads of these states of consecutive points, at least one, as one that travels.
     fn read(&self, states: &[&Self::State], batch: &Self::Batch) -> Self::State {
-        states.last().map_or_else(|| self.zero_state(batch), |last| (*last).clone())
+        states.last().map_or_else(|| self.zero_states(batch).at(0).clone(), |last| (*last).clone())
     }
 
     /// What was read of the states of all ranks, in their order.

@@ -2,15 +2,15 @@
 
 use std::ops::Range;
 
-use braidnet_grid::{GridError, Step, TimeGrid};
+use braidnet_grid::{GridError, Step, StepKind, TimeGrid};
 use braidnet_mgrit::{Output, State, StepError};
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Device, Tensor};
 
 use crate::rhs::At;
 use crate::{
-    BlockOn, Closed, CoarseOperator, Gradients, Network, NetworkError, Noise, OdeBlock, OdeLinearization,
-    OpeningPullback, Parameter, RhsTape, RightHandSide, StateSpace, load_parameters, visit_parameters,
+    BlockOn, ByPoint, Closed, CoarseOperator, Gradients, Network, NetworkError, OdeBlock, OdeLinearization,
+    OpeningPullback, Parameter, Pass, RhsTape, RightHandSide, StateSpace, load_parameters, visit_parameters,
 };
 
 /// From a batch of inputs to the first state.
@@ -45,9 +45,16 @@ pub struct Depth {
     pub final_time: f64,
     /// Layers at either end that stay outside the solver and run one after the other.
     pub buffer: usize,
+    /// Layers that are transitions between blocks, ascending.
+    pub transitions: Vec<usize>,
 }
 
 impl Depth {
+    /// ODE layers alone.
+    pub fn new(layers: usize, final_time: f64, buffer: usize) -> Self {
+        Self { layers, final_time, buffer, transitions: Vec::new() }
+    }
+
     /// Layers that the solver counts.
     pub fn solved(&self) -> usize {
         self.layers.saturating_sub(self.buffer.saturating_mul(2))
@@ -58,7 +65,7 @@ impl Depth {
     /// # Errors
     /// [`NetworkError::Zero`], [`NetworkError::BadNumber`], [`NetworkError::TooManyBufferLayers`].
     pub fn validate(&self) -> Result<(), NetworkError> {
-        let Self { layers, final_time, buffer } = *self;
+        let Self { layers, final_time, buffer, .. } = *self;
         if layers == 0 {
             return Err(NetworkError::Zero { what: "the number of layers" });
         }
@@ -77,6 +84,11 @@ impl Depth {
     /// # Errors
     /// [`GridError::NoSteps`] where there are none.
     pub fn grid(&self) -> Result<TimeGrid, GridError> {
+        if !self.transitions.is_empty() {
+            let solved = self.buffer..self.buffer + self.solved();
+            let kinds: Vec<StepKind> = solved.map(|layer| self.kind(layer)).collect();
+            return TimeGrid::from_kinds(&kinds, self.dt());
+        }
         match self.buffer {
             0 => TimeGrid::uniform(self.layers, 0.0, self.final_time),
             b => {
@@ -88,6 +100,11 @@ impl Depth {
 
     fn dt(&self) -> f64 {
         self.final_time / self.layers as f64
+    }
+
+    /// What a layer of the network is.
+    fn kind(&self, layer: usize) -> StepKind {
+        if self.transitions.contains(&layer) { StepKind::Transition } else { StepKind::Ode }
     }
 
     /// Global layers before, in and behind the part `range` of those that the solver counts.
@@ -212,30 +229,49 @@ where
     fn through(&self, block: &OdeBlock<R>, u: &mut S::State, batch: &S::Batch) {
         for (n, layer) in block.layers() {
             let f = layer.evaluate(u.clone(), self.at(n, batch));
-            u.axpy(self.depth.dt(), &f);
+            self.advance(n, u, f);
         }
     }
 
     /// As `through`, and linearises every layer.
-    fn linearize(&self, block: &OdeBlock<R>, u: &mut S::State, batch: &S::Batch) -> Vec<R::Tape> {
+    fn linearize(&self, block: &OdeBlock<R>, u: &mut S::State, batch: &S::Batch) -> Vec<Outside<R::Tape>> {
         let each = block.layers().map(|(n, layer)| {
             let (f, tape) = layer.linearize(u.clone(), self.at(n, batch), Output::Used);
-            u.axpy(self.depth.dt(), &f);
-            tape
+            self.advance(n, u, f);
+            (self.depth.kind(n), tape)
         });
         each.collect()
     }
+
+    /// Puts `f`, which a layer outside the solver makes of `u`, where it belongs.
+    fn advance(&self, layer: usize, u: &mut S::State, f: S::State) {
+        match self.depth.kind(layer) {
+            StepKind::Ode => u.axpy(self.depth.dt(), &f),
+            StepKind::Transition => *u = f,
+        }
+    }
 }
 
+/// The linearisation of a layer outside the solver, and what the layer is.
+type Outside<T> = (StepKind, T);
+
 /// Takes `lambda` back through layers outside the solver, whose steps have the length `dt`.
-fn pull_back<S: State, T: RhsTape<State = S>>(tapes: Vec<T>, dt: f64, lambda: &mut S) -> Result<Gradients, StepError> {
+fn pull_back<S: State, T: RhsTape<State = S>>(
+    tapes: Vec<Outside<T>>,
+    dt: f64,
+    lambda: &mut S,
+) -> Result<Gradients, StepError> {
     let mut gradients = Gradients::new();
-    for tape in tapes.into_iter().rev() {
+    for (kind, tape) in tapes.into_iter().rev() {
         let mut delta = lambda.clone();
-        delta.scale(dt);
+        if kind == StepKind::Ode {
+            delta.scale(dt);
+        }
         let (term, pending) = tape.pullback_with_gradients(delta, Output::Used)?;
-        if let Some(term) = term {
-            lambda.axpy(1.0, &term);
+        match (term, kind) {
+            (Some(term), StepKind::Ode) => lambda.axpy(1.0, &term),
+            (Some(term), StepKind::Transition) => *lambda = term,
+            (None, _) => {}
         }
         gradients.extend(pending()?);
     }
@@ -260,10 +296,11 @@ where
     }
 
     fn block<'a>(&'a self, batch: &'a S::Batch) -> BlockOn<'a, R> {
-        self.block.on(batch)
+        self.block.on(&self.space, batch)
     }
 
     fn supports(&self, step: &Step) -> Result<(), StepError> {
+        self.space.supports(step.level, step.layer + self.depth.buffer)?;
         self.block.supports(step)
     }
 
@@ -275,33 +312,46 @@ where
         self.depth.dt()
     }
 
-    fn batch_of_size(&self, samples: usize) -> Option<S::Batch> {
-        S::SIZE_SAYS_ALL.then(|| self.space.largest_batch(samples))
+    fn batch_of_size(&self, samples: usize, pass: Pass) -> Option<S::Batch> {
+        S::SIZE_SAYS_ALL.then(|| self.space.largest_batch(samples, pass))
     }
 
     fn check(&self, input: &S::Input) -> Result<(), NetworkError> {
         self.space.check(input)
     }
 
-    fn batch(&self, input: &S::Input, noise: Option<Noise>) -> S::Batch {
-        self.space.batch(input, noise)
+    fn batch(&self, input: &S::Input, pass: Pass) -> S::Batch {
+        self.space.batch(input, pass)
     }
 
     fn largest_batch(&self, samples: usize) -> S::Batch {
-        self.space.largest_batch(samples)
+        self.space.largest_batch(samples, Pass::Training(None))
     }
 
-    fn zero_state(&self, batch: &S::Batch) -> S::State {
-        self.space.zero(batch, self.block.device())
+    fn zero_states(&self, batch: &S::Batch) -> ByPoint<S::State> {
+        self.space.zeros(batch, self.block.device()).counted_from(self.depth.buffer)
     }
 
-    fn state_bytes(&self, batch: &S::Batch) -> usize {
-        self.space.state_bytes(batch)
+    fn has_samples(&self) -> bool {
+        S::HAS_SAMPLES
     }
 
-    fn tape_bytes(&self, batch: &S::Batch) -> usize {
-        let state_bytes = self.space.state_bytes(batch);
-        self.block.layers().next().map_or(0, |(_, layer)| layer.tape_bytes(batch, state_bytes))
+    fn sample(&self, state: &S::State, sample: usize) -> Option<S::State> {
+        self.space.sample(state, sample)
+    }
+
+    fn of_samples(&self, samples: Vec<S::State>) -> Option<S::State> {
+        self.space.of_samples(samples)
+    }
+
+    fn state_bytes(&self, point: usize, batch: &S::Batch) -> usize {
+        self.space.state_bytes(point + self.depth.buffer, batch)
+    }
+
+    fn tape_bytes(&self, layer: usize, batch: &S::Batch) -> usize {
+        let state_bytes = self.state_bytes(layer, batch);
+        let (_, layer) = self.block.layers().find(|(n, _)| *n == layer + self.depth.buffer).unzip();
+        layer.map_or(0, |layer| layer.tape_bytes(batch, state_bytes))
     }
 
     fn open(&self, input: &S::Input, batch: &S::Batch) -> Option<S::State> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::grid_space::ImageSpace;
 use crate::init::{Stream, draw, draw_layer};
 use crate::ode_net::Depth;
-use crate::{CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeNet, Opening, OpeningKind};
+use crate::{CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeNet, Opening, OpeningKind, SpaceCoarsening};
 
 /// The part of an ODENet on images that consists of consecutive layers; made by [`OdeNet2dConfig::init`].
 pub type OdeNet2d = OdeNet<ImageSpace, Opening, ConvRhs, Dense>;
@@ -40,6 +40,9 @@ pub struct OdeNet2dConfig {
     /// Layers at either end that stay outside the solver and run one after the other.
     #[serde(default)]
     pub buffer: usize,
+    /// Coarser grids on coarse levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<SpaceCoarsening>,
 }
 
 impl OdeNet2dConfig {
@@ -57,6 +60,7 @@ impl OdeNet2dConfig {
             coarse: CoarseOperator::Midpoint,
             depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
             buffer: 0,
+            space: None,
         }
     }
 
@@ -90,7 +94,7 @@ impl OdeNet2dConfig {
     }
 
     fn depth(&self) -> Depth {
-        Depth { layers: self.layers, final_time: self.final_time, buffer: self.buffer }
+        Depth::new(self.layers, self.final_time, self.buffer)
     }
 
     /// The time grid of the layers that the solver counts.
@@ -110,13 +114,13 @@ impl OdeNet2dConfig {
     pub fn init(&self, range: Range<usize>, run: usize, seed: u64, device: &Device) -> Result<OdeNet2d, NetworkError> {
         self.validate()?;
         let [inputs, height, width] = self.image;
-        let space = ImageSpace::new(self.image, [self.channels, height, width]);
+        let space = ImageSpace::new(self.image, [self.channels, height, width]).coarsened(self.space.clone());
         let features = self.channels * height * width;
         OdeNet::build(
             (space, self.depth(), self.coarse, device),
             range,
-            || Ok(draw(Opening::new(self.opening, inputs, self.channels, device)?, seed, Stream::Opening)),
-            |n| Ok(draw_layer(ConvRhs::new(self.convs, self.channels, device), seed, n, self.depth_init, run)),
+            || Ok(draw(Opening::new(self.opening, None, inputs, self.channels, device)?, seed, Stream::Opening)),
+            |n| Ok(draw_layer(ConvRhs::new(self.convs, None, self.channels, device), seed, n, self.depth_init, run)),
             || Ok(draw(Dense::new(features, self.hidden, self.classes, device), seed, Stream::Closing)),
         )
     }

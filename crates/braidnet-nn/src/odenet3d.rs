@@ -11,7 +11,7 @@ use crate::grid_space::VoxelSpace;
 use crate::init::{Stream, draw, draw_layer};
 use crate::ode_net::Depth;
 use crate::opening::Repeat;
-use crate::{CoarseOperator, Dense, DepthInit, NetworkError, OdeNet};
+use crate::{CoarseOperator, Dense, DepthInit, NetworkError, OdeNet, SpaceCoarsening};
 
 /// The part of an ODENet on voxels that consists of consecutive layers; made by [`OdeNet3dConfig::init`].
 pub type OdeNet3d = OdeNet<VoxelSpace, Repeat, Conv3dRhs, Dense>;
@@ -38,6 +38,9 @@ pub struct OdeNet3dConfig {
     pub depth_init: DepthInit,
     /// Layers at either end that stay outside the solver and run one after the other.
     pub buffer: usize,
+    /// Coarser grids on coarse levels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<SpaceCoarsening>,
 }
 
 impl OdeNet3dConfig {
@@ -53,6 +56,7 @@ impl OdeNet3dConfig {
             coarse: CoarseOperator::Midpoint,
             depth_init: DepthInit::Piecewise { period: None, noise: 0.0 },
             buffer: 0,
+            space: None,
         }
     }
 
@@ -80,7 +84,7 @@ impl OdeNet3dConfig {
     }
 
     fn depth(&self) -> Depth {
-        Depth { layers: self.layers, final_time: self.final_time, buffer: self.buffer }
+        Depth::new(self.layers, self.final_time, self.buffer)
     }
 
     /// The time grid of the layers that the solver counts.
@@ -103,7 +107,7 @@ impl OdeNet3dConfig {
         let shape: Vec<usize> = std::iter::once(self.channels).chain(extents).collect();
         let features = shape.iter().product();
         OdeNet::build(
-            (VoxelSpace::new(self.voxels, shape), self.depth(), self.coarse, device),
+            (VoxelSpace::new(self.voxels, shape).coarsened(self.space.clone()), self.depth(), self.coarse, device),
             range,
             || Repeat::new(inputs, self.channels),
             |n| Ok(draw_layer(Conv3dRhs::new(self.channels, device), seed, n, self.depth_init, run)),

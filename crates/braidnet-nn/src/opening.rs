@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::autograd::parameter_gradients;
-use crate::conv::conv3x3;
+use crate::conv::{conv3x3, conv3x3_without_bias};
 use crate::grid_space::{ImageSpace, Samples, VoxelSpace};
+use crate::norm::{Norm, NormKind};
+use crate::stage::Stage;
 use crate::{Gradients, NetworkError, OpeningLayer, OpeningPullback, TensorState};
 
 /// Which opening layer.
@@ -55,51 +55,76 @@ impl OpeningLayer<VoxelSpace> for Repeat {
     }
 }
 
+/// `relu(norm(conv3x3(x)))`.
+#[derive(Module, Debug)]
+pub struct NormedConv {
+    conv: Conv2d,
+    norm: Norm,
+}
+
 /// From the input `[batch, inputs, h, w]` to the first state `[batch, channels, h, w]`.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)] // One per network.
 pub enum Opening {
     /// Convolution and ReLU.
     Conv(Conv2d),
+    /// Convolution, norm and ReLU.
+    Normed(NormedConv),
     /// Repetition.
     Repeat(Repeat),
 }
 
 impl Opening {
-    /// An opening layer with burn's default initialisation.
+    /// An opening layer with burn's default initialisation; a convolution followed by `norm` if there is one.
     ///
     /// # Errors
     /// [`NetworkError::CannotRepeat`] if `channels` is no multiple of `inputs`.
-    pub fn new(kind: OpeningKind, inputs: usize, channels: usize, device: &Device) -> Result<Self, NetworkError> {
-        match kind {
-            OpeningKind::Conv => Ok(Self::Conv(conv3x3(inputs, channels, device))),
-            OpeningKind::Repeat => Repeat::new(inputs, channels).map(Self::Repeat),
+    pub fn new(
+        kind: OpeningKind,
+        norm: Option<NormKind>,
+        inputs: usize,
+        channels: usize,
+        device: &Device,
+    ) -> Result<Self, NetworkError> {
+        match (kind, norm) {
+            (OpeningKind::Conv, None) => Ok(Self::Conv(conv3x3(inputs, channels, device))),
+            (OpeningKind::Conv, Some(norm)) => {
+                let conv = conv3x3_without_bias(inputs, channels, 1, device);
+                Ok(Self::Normed(NormedConv { conv, norm: Norm::new(norm, channels, device) }))
+            }
+            (OpeningKind::Repeat, _) => Repeat::new(inputs, channels).map(Self::Repeat),
         }
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// The convolution and its norm; what repeats has none.
+    fn stage(&self) -> Result<Stage<'_>, &Repeat> {
         match self {
-            Self::Conv(conv) => relu(conv.forward(x)),
-            Self::Repeat(repeat) => repeat.forward(x),
+            Self::Conv(conv) => Ok(Stage { conv, norm: None }),
+            Self::Normed(NormedConv { conv, norm }) => Ok(Stage { conv, norm: Some(norm) }),
+            Self::Repeat(repeat) => Err(repeat),
         }
     }
 }
 
 impl OpeningLayer<ImageSpace> for Opening {
-    fn open(&self, input: &Tensor<4>, _: &Samples) -> TensorState<4> {
-        TensorState(self.forward(input.clone()))
+    fn open(&self, input: &Tensor<4>, batch: &Samples) -> TensorState<4> {
+        TensorState(match self.stage() {
+            Ok(stage) => stage.evaluate(input.clone(), batch.is_training),
+            Err(repeat) => repeat.forward(input.clone()),
+        })
     }
 
     fn open_recorded(&self, input: &Tensor<4>, _: &Samples) -> (TensorState<4>, OpeningPullback<TensorState<4>>) {
-        let opening = self.clone().train();
-        let u = opening.forward(input.clone().autodiff());
-        let state = TensorState(u.clone().inner());
-        let pullback = move |TensorState(lambda): TensorState<4>| {
-            if opening.num_params() == 0 {
-                return Ok(Gradients::new());
+        match self.stage() {
+            Ok(stage) => {
+                let (u, tape) = stage.linearize(input.clone());
+                let pullback = move |TensorState(lambda): TensorState<4>| {
+                    let (_, deltas) = tape.pull_back_for_gradients(lambda, false);
+                    Ok(deltas.gradients())
+                };
+                (TensorState(u), Box::new(pullback))
             }
-            Ok(parameter_gradients(&opening, &mut (u * lambda.autodiff()).backward()))
-        };
-        (state, Box::new(pullback))
+            Err(repeat) => (TensorState(repeat.forward(input.clone())), Box::new(|_| Ok(Gradients::new()))),
+        }
     }
 }

@@ -18,6 +18,8 @@ pub struct Parameter {
     pub values: Tensor<1>,
     /// Whether PyTorch stores the transpose (weights of dense layers).
     pub transposed: bool,
+    /// Whether it is a running statistic: kept and loaded as parameters are, but not trained.
+    pub is_statistic: bool,
 }
 
 impl Parameter {
@@ -51,6 +53,10 @@ impl Path {
     fn name(&self, prefix: &str) -> String {
         let named = self.names.iter().zip(&self.containers).filter(|(_, c)| !c.starts_with("Enum:")).map(|(n, _)| n);
         std::iter::once(prefix).filter(|p| !p.is_empty()).chain(named.map(String::as_str)).collect::<Vec<_>>().join(".")
+    }
+
+    fn is_statistic(&self) -> bool {
+        self.names.last().is_some_and(|name| name.starts_with("running_"))
     }
 
     fn is_dense_weight(&self) -> bool {
@@ -89,6 +95,7 @@ pub fn visit_parameters<M: Module>(module: &M, prefix: &str, f: impl FnMut(Param
                 shape: self.path.shape(&dims),
                 values: tensor.reshape([dims.iter().product::<usize>()]),
                 transposed: self.path.is_dense_weight(),
+                is_statistic: self.path.is_statistic(),
             });
         }
     }
@@ -128,6 +135,7 @@ pub fn map_parameters<M: Module, E>(
                 shape: self.path.shape(&dims),
                 values: tensor.reshape([dims.iter().product::<usize>()]),
                 transposed: self.path.is_dense_weight(),
+                is_statistic: self.path.is_statistic(),
             };
             match (self.f)(&parameter) {
                 Ok(Some(values)) if self.error.is_none() => param.map(|_| values.reshape(dims)),

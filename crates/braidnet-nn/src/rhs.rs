@@ -21,23 +21,137 @@ pub trait StateSpace: Clone + Debug + Send + Sync + 'static {
     /// Whether the number of samples says it all, so that no rank needs to be told of a batch.
     const SIZE_SAYS_ALL: bool;
 
+    /// Whether a state consists of one part per sample: [`StateSpace::sample`], [`StateSpace::of_samples`].
+    const HAS_SAMPLES: bool = false;
+
     /// Checks a batch of inputs.
     ///
     /// # Errors
     /// What does not fit the network, and what to do.
     fn check(&self, input: &Self::Input) -> Result<(), NetworkError>;
 
-    /// What the layers need of a batch. With `noise`, random parts of the network (dropout) are on.
-    fn batch(&self, input: &Self::Input, noise: Option<Noise>) -> Self::Batch;
+    /// What the layers need of a batch.
+    fn batch(&self, input: &Self::Input, pass: Pass) -> Self::Batch;
 
     /// The largest batch of `samples` samples, for estimates; that very batch where its size says it all.
-    fn largest_batch(&self, samples: usize) -> Self::Batch;
+    fn largest_batch(&self, samples: usize, pass: Pass) -> Self::Batch;
 
-    /// A state of zeros.
-    fn zero(&self, batch: &Self::Batch, device: &Device) -> Self::State;
+    /// States of zeros.
+    fn zeros(&self, batch: &Self::Batch, device: &Device) -> ByPoint<Self::State>;
 
-    /// Bytes of a state, as it travels.
-    fn state_bytes(&self, batch: &Self::Batch) -> usize;
+    /// Bytes of the state at a point, as it travels.
+    fn state_bytes(&self, point: usize, batch: &Self::Batch) -> usize;
+
+    /// The part of a state that belongs to one sample of its batch.
+    fn sample(&self, state: &Self::State, sample: usize) -> Option<Self::State> {
+        let _ = (state, sample);
+        None
+    }
+
+    /// The state whose samples these are.
+    fn of_samples(&self, samples: Vec<Self::State>) -> Option<Self::State> {
+        let _ = samples;
+        None
+    }
+
+    /// Whether the state at `point` can be had on `level`.
+    ///
+    /// # Errors
+    /// [`NetworkError::TooSmallToCoarsen`].
+    fn supports(&self, level: usize, point: usize) -> Result<(), NetworkError> {
+        let _ = (level, point);
+        Ok(())
+    }
+
+    /// Whether states of `level` have other shapes than those of the finest.
+    fn is_coarsened(&self, level: usize) -> bool {
+        let _ = level;
+        false
+    }
+
+    /// As [`Propagator::restrict`](braidnet_mgrit::Propagator::restrict).
+    fn restrict(&self, level: usize, state: &Self::State) -> Self::State {
+        let _ = level;
+        state.clone()
+    }
+
+    /// As [`Propagator::prolong`](braidnet_mgrit::Propagator::prolong).
+    fn prolong(&self, level: usize, correction: Self::State, fine: &Self::State) -> Self::State {
+        let _ = (level, fine);
+        correction
+    }
+
+    /// As [`Differentiable::restrict_adjoint`](braidnet_mgrit::Differentiable::restrict_adjoint).
+    fn restrict_adjoint(&self, level: usize, lambda: &Self::State) -> Self::State {
+        let _ = level;
+        lambda.clone()
+    }
+
+    /// As [`Differentiable::prolong_adjoint`](braidnet_mgrit::Differentiable::prolong_adjoint).
+    fn prolong_adjoint(&self, level: usize, correction: Self::State, fine: &Self::State) -> Self::State {
+        let _ = (level, fine);
+        correction
+    }
+}
+
+/// What a forward pass is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Evaluation: nothing is random, and running statistics stand for those of the batch.
+    Evaluation,
+    /// Training; with noise, random parts of the network (dropout) are on.
+    Training(Option<Noise>),
+}
+
+impl Pass {
+    /// The noise, if there is any.
+    pub fn noise(self) -> Option<Noise> {
+        match self {
+            Self::Evaluation => None,
+            Self::Training(noise) => noise,
+        }
+    }
+
+    /// Whether the network is trained.
+    pub fn is_training(self) -> bool {
+        matches!(self, Self::Training(_))
+    }
+}
+
+/// One thing per point of the finest level, where many points have the same.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ByPoint<T> {
+    /// From which point on, ascending from 0.
+    parts: Vec<(usize, T)>,
+}
+
+impl<T> ByPoint<T> {
+    /// The same at all points.
+    pub fn everywhere(thing: T) -> Self {
+        Self { parts: vec![(0, thing)] }
+    }
+
+    /// Another thing from `point` on, which lies behind those where the last one begins.
+    pub fn and_from(mut self, point: usize, thing: T) -> Self {
+        self.parts.push((point, thing));
+        self
+    }
+
+    /// That of a point.
+    pub fn at(&self, point: usize) -> &T {
+        let place = self.parts.partition_point(|(first, _)| *first <= point);
+        &self.parts[place.max(1) - 1].1
+    }
+
+    /// What `f` makes of each.
+    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> ByPoint<U> {
+        ByPoint { parts: self.parts.iter().map(|(first, thing)| (*first, f(thing))).collect() }
+    }
+
+    /// The same with points counted from `before` on.
+    pub fn counted_from(self, before: usize) -> Self {
+        Self { parts: self.parts.into_iter().map(|(first, thing)| (first.saturating_sub(before), thing)).collect() }
+    }
 }
 
 /// What the randomness of one training step is a function of: not of ranks, sweeps or levels.
@@ -75,7 +189,7 @@ pub type StateOf<R> = <<R as RightHandSide>::Space as StateSpace>::State;
 /// The batch of a right-hand side's space.
 pub type BatchOf<R> = <<R as RightHandSide>::Space as StateSpace>::Batch;
 
-/// `F` of the layer `u + dt F(u)`.
+/// `F` of the layer `u + dt F(u)`, or, where the layer is a transition, the next state itself.
 pub trait RightHandSide: Module + ModuleDisplay + Sync + 'static {
     /// What it acts on.
     type Space: StateSpace;

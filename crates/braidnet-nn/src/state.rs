@@ -1,10 +1,12 @@
 //! A tensor as a state.
 
 use braidnet_comm::{CommError, Transfer};
+use braidnet_kernels::axpy;
 use braidnet_mgrit::State;
 use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData};
 
 use crate::Recorded;
+use crate::host::{Numbers, change, on_host};
 
 /// A tensor that travels along the layers, shape `[batch, ...]`.
 #[derive(Debug, Clone)]
@@ -66,6 +68,11 @@ impl<const D: usize> Transfer for TensorState<D> {
 impl<const D: usize> State for TensorState<D> {
     fn axpy(&mut self, a: f64, x: &Self) {
         let x = x.0.clone();
+        if on_host(&self.0) && on_host(&x) && self.0.dims() == x.dims() {
+            let x = Numbers::of(x);
+            self.0.inplace(|u| change(u, |u| axpy(u, a as f32, x.as_slice())));
+            return;
+        }
         self.0.inplace(|u| match a {
             1.0 => u + x,
             -1.0 => u - x,

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use braidnet_grid::{Coarsening, Hierarchy, Step, TimeGrid};
 use braidnet_mgrit::{Differentiable, Linearization, Output, Propagator};
 use braidnet_nn::{
-    At, Autograd, CoarseOperator, Conv3dRhs, ConvRhs, Forward, Gradients, GridSpace, OdeBlock, Recorded, RhsTape,
-    RightHandSide, Samples, TensorState, map_parameters,
+    At, Autograd, CoarseOperator, Conv3dRhs, ConvRhs, Forward, Gradients, GridSpace, ImageSpace, OdeBlock,
+    OdeNet2dConfig, Recorded, RhsTape, RightHandSide, Samples, TensorState, map_parameters,
 };
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor, TensorData};
@@ -32,7 +32,7 @@ fn in_double<M: Module>(module: M, seed: u64) -> M {
 }
 
 fn layer(convs: usize, channels: usize, seed: u64) -> ConvRhs {
-    in_double(ConvRhs::new(convs, channels, &Device::flex()), seed)
+    in_double(ConvRhs::new(convs, None, channels, &Device::flex()), seed)
 }
 
 fn dot<const D: usize>(a: &Tensor<D>, b: &Tensor<D>) -> f64 {
@@ -99,7 +99,15 @@ fn gradients_do_not_need_the_state_pulled_back() {
 }
 
 /// Some step of some layer; convolutions depend on neither.
-const AT: At<'static, Samples> = At { layer: 0, dt: 1.0, batch: &Samples(2) };
+const AT: At<'static, Samples> = At { layer: 0, dt: 1.0, batch: &BATCH };
+
+const BATCH: Samples = Samples { n: 2, is_training: true };
+
+/// Images of three channels.
+fn space() -> ImageSpace {
+    let config = OdeNet2dConfig { image: [3, 5, 5], ..OdeNet2dConfig::new(1, 3) };
+    config.init(0..1, 1, 0, &Device::flex()).unwrap().space().clone()
+}
 
 fn evaluate(rhs: &ConvRhs, u: &Tensor<4>) -> Tensor<4> {
     rhs.evaluate(TensorState(u.clone()), AT).0
@@ -119,7 +127,7 @@ fn steps() -> [Step; 2] {
 
 fn apply(block: &OdeBlock<ConvRhs>, step: &Step, u: Tensor<4>) -> Tensor<4> {
     let mut state = [TensorState(u)];
-    block.on(&Samples(2)).step(std::slice::from_ref(step), &mut state).unwrap();
+    block.on(&space(), &BATCH).step(std::slice::from_ref(step), &mut state).unwrap();
     let [TensorState(u)] = state;
     u
 }
@@ -132,7 +140,7 @@ fn dot_test(block: &OdeBlock<ConvRhs>, step: &Step, linearized_at: &Step) {
     let plus = apply(block, step, u.clone() + v.clone() * epsilon);
     let minus = apply(block, step, u.clone() - v.clone() * epsilon);
     let forward = dot(&((plus - minus) / (2.0 * epsilon)), &w);
-    let linearization = block.on(&Samples(2)).linearize(linearized_at, &mut TensorState(u), Output::Used).unwrap();
+    let linearization = block.on(&space(), &BATCH).linearize(linearized_at, &mut TensorState(u), Output::Used).unwrap();
     let mut lambda = TensorState(w);
     linearization.pullback(step, &mut lambda).unwrap();
     let backward = dot(&v, &lambda.0);
@@ -153,11 +161,11 @@ fn the_dot_test_holds_for_every_operator_and_level() {
 fn one_linearisation_serves_the_coarse_step_of_its_first_layer() {
     let block = block(CoarseOperator::FirstLayer, 8);
     let [fine, coarse] = steps();
-    assert!(block.on(&Samples(2)).shared_linearization(&coarse).is_some());
+    assert!(block.on(&space(), &BATCH).shared_linearization(&coarse).is_some());
     assert_eq!(fine.layer, coarse.layer);
     dot_test(&block, &coarse, &fine);
     for operator in [CoarseOperator::Mean, CoarseOperator::Sum] {
-        assert_eq!(self::block(operator, 8).on(&Samples(2)).shared_linearization(&coarse), None);
+        assert_eq!(self::block(operator, 8).on(&space(), &BATCH).shared_linearization(&coarse), None);
     }
 }
 
@@ -201,10 +209,10 @@ fn the_midpoint_step_is_second_order_and_the_first_layer_first() {
 fn a_midpoint_step_shares_the_fine_linearisation_and_its_own_output_is_the_step() {
     let block = block(CoarseOperator::Midpoint, 8);
     let [_, coarse] = steps();
-    assert!(block.on(&Samples(2)).shared_linearization(&coarse).is_some());
+    assert!(block.on(&space(), &BATCH).shared_linearization(&coarse).is_some());
     let u = random([1, 3, 4, 4], 5);
     let mut state = TensorState(u.clone());
-    block.on(&Samples(2)).linearize(&coarse, &mut state, Output::Used).unwrap();
+    block.on(&space(), &BATCH).linearize(&coarse, &mut state, Output::Used).unwrap();
     assert!(relative(&state.0, &apply(&block, &coarse, u)) < 1e-14);
 }
 

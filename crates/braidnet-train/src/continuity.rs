@@ -41,6 +41,7 @@ impl Continuity {
         let mut layers: BTreeMap<usize, Layer> = BTreeMap::new();
         model.network().visit_parameters(|p| {
             let place = p.name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
+            let place = place.filter(|_| !p.is_statistic);
             if let Some((layer, name)) = place.and_then(|(layer, name)| Some((layer.parse().ok()?, name.to_owned()))) {
                 layers.entry(layer).or_default().insert(name, (p.id, p.shape, p.values));
             }

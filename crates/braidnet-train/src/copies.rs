@@ -55,7 +55,7 @@ fn sum_shared<N: Network>(network: &N, comm: &Communicator, gradients: &mut Grad
     gradients.extend(places.into_iter().map(|(id, range, device)| {
         let values = flat[range].to_vec();
         let n = values.len();
-        Gradient { id, values: Tensor::from_data(TensorData::new(values, [n]), &device) }
+        Gradient::new(id, Tensor::<1>::from_data(TensorData::new(values, [n]), &device))
     }));
     Ok(())
 }

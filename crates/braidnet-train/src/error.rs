@@ -64,6 +64,31 @@ pub enum TrainError {
         "Newton's method needs the diagonals of the layers' Jacobians, which this network does not offer: use multigrid"
     )]
     NoDiagonals,
+    /// Class means as a guess of a network whose states have no samples.
+    #[error(
+        "the states of this network have no part per sample, which mean states of classes need: guess zero or carried"
+    )]
+    NoSamples,
+    /// Classes for another number of samples.
+    #[error("{classes} classes for a batch of {samples} samples: say that of each")]
+    WrongClasses {
+        /// Classes.
+        classes: usize,
+        /// Samples.
+        samples: usize,
+    },
+    /// A guess of another size than the state it is of.
+    #[error(
+        "the guess at point {point} has {got} bytes, the state there {expected}: give it the state's shape and type"
+    )]
+    WrongGuess {
+        /// The point.
+        point: usize,
+        /// Bytes of the guess as it travels.
+        got: usize,
+        /// Of the state.
+        expected: usize,
+    },
     /// A network whose output reads the states behind all layers, with a schedule that does not keep them.
     #[error("the network's output reads the states behind all layers, but {reason}")]
     ReadsAllStates {

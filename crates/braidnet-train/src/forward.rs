@@ -1,27 +1,64 @@
 //! A batch on its way: states, loss, gradients.
 
-use braidnet_comm::Communicator;
+use std::cell::Cell;
+
+use braidnet_comm::{Communicator, Transfer};
 use braidnet_grid::Partition;
 use braidnet_mgrit::{Guess, LayerGradients, Linearized, OnNonFinite, SolveReport, solve_adjoint_into};
-use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
+use braidnet_nn::{ByPoint, Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
+use crate::guess::ClassMeans;
 use crate::model::{Opened, Solvers};
-use crate::{TrainError, reading, sum_copies};
+use crate::{GivenGuess, InitialGuess, TrainError, reading, sum_copies};
+
+/// What a forward solve begins with.
+pub(crate) enum StateGuess<'a, N: Network> {
+    Zero,
+    Carried,
+    /// Means by the classes of the samples; the solve adds to them.
+    Means(&'a mut ClassMeans<N::State>, &'a [usize]),
+    Given(&'a GivenGuess<N>),
+}
 
 /// Solves for the states of a batch, and linearises every layer there.
 pub(crate) fn forward<'a, N: Network>(
     (network, comm, partition): (&'a N, &'a Communicator, &'a Partition),
     solvers: &'a mut Solvers<N::State>,
+    guess: StateGuess<'_, N>,
     batch: N::Batch,
     opened: Opened<N>,
     on_non_finite: OnNonFinite,
 ) -> Result<Forward<'a, N>, TrainError> {
     let (first, opening) = opened.unzip();
-    let zero = network.zero_state(&batch);
-    let guess = |_| zero.clone();
-    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, Guess::From(&guess))?;
-    Ok(Forward { network, comm, partition, solvers, batch, zero, opening, linearized, on_non_finite, report })
+    let zeros = network.zero_states(&batch);
+    let wrong = Cell::new(None);
+    let at = |point| match &guess {
+        StateGuess::Given(given) => {
+            let (guess, zero) = (given(point, &batch), zeros.at(point));
+            let (got, expected) = (guess.n_bytes(), zero.n_bytes());
+            // What an empty pair has no bytes of is zero.
+            if got == expected || !network.has_samples() {
+                return guess;
+            }
+            wrong.set(Some(TrainError::WrongGuess { point, got, expected }));
+            zero.clone()
+        }
+        StateGuess::Means(means, classes) => {
+            let zero = zeros.at(point);
+            means.guess(network, point, classes, zero).unwrap_or_else(|| zero.clone())
+        }
+        StateGuess::Zero | StateGuess::Carried => zeros.at(point).clone(),
+    };
+    let start = if matches!(guess, StateGuess::Carried) { Guess::Carried } else { Guess::From(&at) };
+    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, start)?;
+    if let Some(wrong) = wrong.take() {
+        return Err(wrong);
+    }
+    if let StateGuess::Means(means, classes) = guess {
+        means.take_up(network, &solvers.forward, classes);
+    }
+    Ok(Forward { network, comm, partition, solvers, batch, zeros, opening, linearized, on_non_finite, report })
 }
 
 /// A batch whose states are known.
@@ -31,7 +68,7 @@ pub struct Forward<'a, N: Network> {
     partition: &'a Partition,
     solvers: &'a mut Solvers<N::State>,
     batch: N::Batch,
-    zero: N::State,
+    zeros: ByPoint<N::State>,
     opening: Option<OpeningPullback<N::State>>,
     linearized: Linearized<N::Tape>,
     on_non_finite: OnNonFinite,
@@ -134,8 +171,9 @@ impl<N: Network> Loss<'_, N> {
         self,
         mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
     ) -> Result<(SolveReport, SolveReport), TrainError> {
-        let Forward { network, comm, partition, solvers, batch, zero, opening, linearized, report: forward, .. } =
+        let Forward { network, comm, partition, solvers, batch, zeros, opening, linearized, report: forward, .. } =
             self.forward;
+        let n_steps = partition.n_layers();
         let lambda = match self.closed {
             Some(closed) => {
                 sink(closed.gradients)?;
@@ -144,9 +182,9 @@ impl<N: Network> Loss<'_, N> {
             None => None,
         };
         let (lambda, sources) = reading::unread(network, (comm, partition), lambda)?;
-        let guess = |_| zero.clone();
-        let Solvers { forward: states, adjoint } = solvers;
-        let guess = Guess::From(&guess);
+        let guess = |point| zeros.at(n_steps - point).clone();
+        let Solvers { forward: states, adjoint, guesses } = solvers;
+        let guess = if guesses[1] == InitialGuess::Carried { Guess::Carried } else { Guess::From(&guess) };
         // The solver's sink cannot fail; the first error waits for the end of the sweep.
         let mut sunk = Ok(());
         let sink_layer = |layer: LayerGradients<Gradients>| {

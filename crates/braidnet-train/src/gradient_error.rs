@@ -80,7 +80,7 @@ impl<N: Network> LayerParallel<N> {
         let mut in_layers = std::collections::HashSet::new();
         self.network.visit_parameters(|p| {
             // All ranks have what layers share.
-            if p.name.starts_with("layers.") || (is_shared(&p.name) && self.is_first()) {
+            if !p.is_statistic && (p.name.starts_with("layers.") || (is_shared(&p.name) && self.is_first())) {
                 in_layers.insert(p.id);
             }
         });

@@ -16,6 +16,7 @@
 //!
 //! `docs/training.md` is the guide for users; the vocabulary that all crates share is in `docs/conventions.md`.
 
+mod balance;
 mod continuity;
 pub mod control;
 mod copies;
@@ -24,6 +25,7 @@ mod decode;
 mod error;
 mod forward;
 mod gradient_error;
+mod guess;
 mod learning_rate;
 mod loss;
 pub mod memory;
@@ -39,6 +41,7 @@ mod spread;
 mod step;
 pub mod trainer;
 
+pub use balance::Balance;
 pub use braidnet_mgrit::Activations;
 pub use continuity::Continuity;
 pub use copies::sum_copies;
@@ -46,6 +49,7 @@ pub use decode::Decoding;
 pub use error::TrainError;
 pub use forward::{Backward, Forward, Loss};
 pub use gradient_error::GradientError;
+pub use guess::{GivenGuess, InitialGuess};
 pub use learning_rate::{Decay, LearningRate};
 pub use loss::{correct, cross_entropy, masked_cross_entropy};
 pub use model::LayerParallel;

@@ -3,18 +3,21 @@
 use braidnet_comm::Communicator;
 use braidnet_grid::{Partition, Step, TimeGrid};
 use braidnet_mgrit::{Activations, Guess, Method, Mgrit, MgritOptions, OnNonFinite, State, checkpoints};
-use braidnet_nn::{Network, Noise, OpeningPullback};
+use braidnet_nn::{Network, Noise, OpeningPullback, Pass};
 use burn::tensor::Tensor;
 
 use crate::data::Micro;
-use crate::forward::{Forward, forward};
+use crate::forward::{Forward, StateGuess, forward};
+use crate::guess::ClassMeans;
 use crate::snapshot::Parts;
-use crate::{MicroBatching, Schedule, SolveConfig, TrainError, reading};
+use crate::{GivenGuess, InitialGuess, MicroBatching, Schedule, SolveConfig, TrainError, reading};
 
 /// The two solvers of a schedule.
 pub(crate) struct Solvers<S: State> {
     pub forward: Mgrit<S>,
     pub adjoint: Mgrit<S>,
+    /// What they begin with.
+    pub guesses: [InitialGuess; 2],
 }
 
 impl<S: State> Solvers<S> {
@@ -27,7 +30,13 @@ impl<S: State> Solvers<S> {
         Ok(Self {
             forward: Mgrit::new(grid, partition, forward, comm)?,
             adjoint: Mgrit::reversed(grid, partition, backward, comm)?,
+            guesses: [InitialGuess::Zero; 2],
         })
+    }
+
+    /// Begins with what `schedule` says.
+    pub fn starting_as(self, schedule: &Schedule) -> Self {
+        Self { guesses: [schedule.forward.guess, schedule.backward.guess], ..self }
     }
 
     /// Keeps what `activations` says between the solves, and does at a NaN what `choice` says.
@@ -55,6 +64,10 @@ pub struct LayerParallel<N: Network> {
     pub(crate) micro_batching: MicroBatching,
     pub(crate) on_non_finite: OnNonFinite,
     noise: Option<Noise>,
+    pub(crate) given_guess: Option<GivenGuess<N>>,
+    /// Of the samples of the batch to come.
+    pub(crate) classes: Option<Vec<usize>>,
+    means: ClassMeans<N::State>,
     /// Made when the gradient error is first asked for.
     pub(crate) exact: Option<Solvers<N::State>>,
 }
@@ -75,7 +88,8 @@ impl<N: Network> LayerParallel<N> {
         check(&network, schedule)?;
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
         let (activations, on_non_finite) = (schedule.activations, OnNonFinite::Fail);
-        let solvers = Solvers::new(grid, partition, options, comm)?.set_up(activations, on_non_finite);
+        let solvers = Solvers::new(grid, partition, options, comm)?.starting_as(schedule);
+        let solvers = solvers.set_up(activations, on_non_finite);
         solvers.forward.check(|step| network.supports(step))?;
         solvers.adjoint.check(|step| network.supports(step))?;
         let (comm, partition, grid) = (comm.clone(), partition.clone(), grid.clone());
@@ -90,6 +104,9 @@ impl<N: Network> LayerParallel<N> {
             micro_batching,
             on_non_finite,
             noise: None,
+            given_guess: None,
+            classes: None,
+            means: ClassMeans::default(),
             exact: None,
         })
     }
@@ -113,7 +130,7 @@ impl<N: Network> LayerParallel<N> {
     ) -> Result<(), TrainError> {
         check(&self.network, schedule)?;
         let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?].map(change);
-        let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
+        let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?.starting_as(schedule);
         let solvers = solvers.set_up(schedule.activations, self.on_non_finite);
         solvers.forward.check(|step| self.network.supports(step))?;
         solvers.adjoint.check(|step| self.network.supports(step))?;
@@ -133,14 +150,14 @@ impl<N: Network> LayerParallel<N> {
     ///
     /// # Communication
     /// A broadcast over the layer axis, unless the number of samples says it all.
-    fn share(&self, samples: usize, input: Option<&N::Input>, noise: Option<Noise>) -> Result<N::Batch, TrainError> {
+    fn share(&self, samples: usize, input: Option<&N::Input>, pass: Pass) -> Result<N::Batch, TrainError> {
         if samples == 0 {
             return Err(TrainError::EmptyBatch);
         }
-        let batch = match self.network.batch_of_size(samples) {
+        let batch = match self.network.batch_of_size(samples, pass) {
             Some(batch) => batch,
             None => {
-                let own = self.input(input)?.map(|input| self.network.batch(input, noise));
+                let own = self.input(input)?.map(|input| self.network.batch(input, pass));
                 self.comm.broadcast(0, own, &self.network.device())?
             }
         };
@@ -244,7 +261,7 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`Mgrit::solve`], and a broadcast before it of what the layers need of the batch, unless its size says it all.
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
-        let batch = self.share(batch, input, None)?;
+        let batch = self.share(batch, input, Pass::Evaluation)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
         evaluate((&self.network, &self.comm, &self.partition), &mut self.solvers, &batch, first)
     }
@@ -257,7 +274,7 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`LayerParallel::evaluate`], on one level.
     pub fn evaluate_exact(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
-        let batch = self.share(batch, input, None)?;
+        let batch = self.share(batch, input, Pass::Evaluation)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
@@ -273,14 +290,34 @@ impl<N: Network> LayerParallel<N> {
     /// # Communication
     /// As [`LayerParallel::evaluate`].
     pub fn forward(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Forward<'_, N>, TrainError> {
-        let (batch, opened) = self.open(batch, input, self.noise)?;
-        forward((&self.network, &self.comm, &self.partition), &mut self.solvers, batch, opened, self.on_non_finite)
+        let (samples, (batch, opened)) = (batch, self.open(batch, input, self.noise)?);
+        self.forward_from(samples, batch, opened)
+    }
+
+    /// Solves for the states of a batch, from the schedule's guess or the one given.
+    fn forward_from(
+        &mut self,
+        samples: usize,
+        batch: N::Batch,
+        opened: Opened<N>,
+    ) -> Result<Forward<'_, N>, TrainError> {
+        if let Some(classes) = self.classes.as_ref().map(Vec::len).filter(|classes| *classes != samples) {
+            return Err(TrainError::WrongClasses { classes, samples });
+        }
+        let guess = match (&self.given_guess, &self.classes, self.solvers.guesses[0]) {
+            (Some(given), ..) => StateGuess::Given(given),
+            (None, Some(classes), InitialGuess::ClassMeans) => StateGuess::Means(&mut self.means, classes),
+            (None, _, InitialGuess::Carried) => StateGuess::Carried,
+            (None, ..) => StateGuess::Zero,
+        };
+        let parts = (&self.network, &self.comm, &self.partition);
+        forward(parts, &mut self.solvers, guess, batch, opened, self.on_non_finite)
     }
 
     /// As [`LayerParallel::forward`], of a micro-batch.
     pub(crate) fn forward_of<T>(&mut self, micro: &Micro<N::Input, T>) -> Result<Forward<'_, N>, TrainError> {
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
-        forward((&self.network, &self.comm, &self.partition), &mut self.solvers, batch, opened, self.on_non_finite)
+        self.forward_from(micro.size, batch, opened)
     }
 
     /// The noise of a micro-batch with `first` samples of the global batch before it.
@@ -291,8 +328,8 @@ impl<N: Network> LayerParallel<N> {
     /// As `open`, without a message, on the first rank.
     pub(crate) fn open_alone<T>(&self, micro: &Micro<N::Input, T>) -> Result<(N::Batch, Opened<N>), TrainError> {
         let input = self.input(micro.input.as_ref())?.ok_or(TrainError::NoInput { rank: self.comm.rank() })?;
-        let noise = self.noise_from(micro.first);
-        let batch = self.network.batch_of_size(micro.size).unwrap_or_else(|| self.network.batch(input, noise));
+        let pass = Pass::Training(self.noise_from(micro.first));
+        let batch = self.network.batch_of_size(micro.size, pass).unwrap_or_else(|| self.network.batch(input, pass));
         let batch = self.network.prepare(batch);
         let opened = self.network.open_recorded(input, &batch);
         Ok((batch, opened))
@@ -305,7 +342,7 @@ impl<N: Network> LayerParallel<N> {
         input: Option<&N::Input>,
         noise: Option<Noise>,
     ) -> Result<(N::Batch, Opened<N>), TrainError> {
-        let batch = self.share(samples, input, noise)?;
+        let batch = self.share(samples, input, Pass::Training(noise))?;
         let opened = self.input(input)?.and_then(|input| self.network.open_recorded(input, &batch));
         Ok((batch, opened))
     }
@@ -319,7 +356,8 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(batch, input, self.noise)?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward((&self.network, &self.comm, &self.partition), solvers, batch, opened, self.on_non_finite)
+        let parts = (&self.network, &self.comm, &self.partition);
+        forward(parts, solvers, StateGuess::Zero, batch, opened, self.on_non_finite)
     }
 
     /// As `exact_forward`, of a micro-batch.
@@ -327,7 +365,8 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        forward((&self.network, &self.comm, &self.partition), solvers, batch, opened, self.on_non_finite)
+        let parts = (&self.network, &self.comm, &self.partition);
+        forward(parts, solvers, StateGuess::Zero, batch, opened, self.on_non_finite)
     }
 
     /// Frees the exact solvers, which hold states of their own.
@@ -355,6 +394,9 @@ impl<N: Network> LayerParallel<N> {
 /// That a schedule has what the network needs, and the network what the schedule needs.
 fn check<N: Network>(network: &N, schedule: &Schedule) -> Result<(), TrainError> {
     let is_newton = |solve: &SolveConfig| solve.method == Method::Newton;
+    if schedule.forward.guess == InitialGuess::ClassMeans && !network.has_samples() {
+        return Err(TrainError::NoSamples);
+    }
     if (is_newton(&schedule.forward) || is_newton(&schedule.backward)) && !network.offers_diagonals() {
         return Err(TrainError::NoDiagonals);
     }
@@ -376,8 +418,10 @@ fn evaluate<N: Network>(
     batch: &N::Batch,
     first: Option<N::State>,
 ) -> Result<Option<Tensor<2>>, TrainError> {
-    let zero = network.zero_state(batch);
-    solvers.forward.solve(&network.block(batch), first, Guess::From(&|_| zero.clone()))?;
+    let zeros = network.zero_states(batch);
+    let zero = |point| zeros.at(point).clone();
+    let guess = if solvers.guesses[0] == InitialGuess::Carried { Guess::Carried } else { Guess::From(&zero) };
+    solvers.forward.solve(&network.block(batch), first, guess)?;
     let read = reading::read((network, batch), (comm, partition), &solvers.forward)?;
     Ok(read.and_then(|u| network.close(&u, batch)))
 }

@@ -18,7 +18,7 @@ use crate::copies::is_shared;
 /// # Communication
 /// Collective over the layer axis: one all-gather of one number per parameter.
 pub fn gradient_norm<N: Network>(network: &N, gradients: &Gradients, layer: &Communicator) -> Result<f64, TrainError> {
-    let by_id: HashMap<_, _> = gradients.iter().map(|g| (g.id, &g.values)).collect();
+    let by_id: HashMap<_, _> = gradients.iter().filter(|g| !g.is_statistic).map(|g| (g.id, &g.values)).collect();
     let mut squares = Vec::new();
     let copies: HashSet<String> = network.tied().into_iter().map(|[_, closing]| closing).collect();
     network.visit_parameters(|p| {
@@ -38,7 +38,7 @@ pub fn clip(gradients: &mut Gradients, norm: f64, limit: f64) -> bool {
     if factor >= 1.0 {
         return false;
     }
-    for gradient in gradients {
+    for gradient in gradients.iter_mut().filter(|gradient| !gradient.is_statistic) {
         gradient.values.inplace(|g| g * factor);
     }
     true

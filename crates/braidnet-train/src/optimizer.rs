@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use braidnet_nn::{Gradients, Network};
+use braidnet_nn::{Gradients, Network, absorb_statistics};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsParams, ModuleOptimizer, SgdConfig};
@@ -130,10 +130,11 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Updates this rank's parameters of `model`.
+    /// Updates this rank's parameters of `model`, and lets its running statistics take up those of the step.
     pub fn step<N: Network>(&mut self, model: &mut LayerParallel<N>, gradients: Gradients) {
         let (learning_rate, inner) = (self.learning_rate, &mut self.inner);
         model.update(|network| {
+            let network = absorb_statistics(network, &gradients);
             let gradients = by_parameter(&network, gradients);
             // burn's optimizers take modules that record; the layers themselves never do.
             inner.step(learning_rate, network.train(), gradients).valid()
@@ -154,7 +155,7 @@ fn by_parameter<M: Module>(module: &M, gradients: Gradients) -> GradientsParams 
             }
         }
     }
-    let flat = gradients.into_iter().map(|g| (g.id, g.values)).collect();
+    let flat = gradients.into_iter().filter(|g| !g.is_statistic).map(|g| (g.id, g.values)).collect();
     let mut visitor = Shape { flat, shaped: GradientsParams::new() };
     module.visit(&mut visitor);
     visitor.shaped

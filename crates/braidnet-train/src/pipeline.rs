@@ -14,7 +14,7 @@ use braidnet_grid::Step;
 use braidnet_mgrit::{
     Activations, Differentiable, Linearization, MgritError, NotFinite, Output, Propagator, State, StepError,
 };
-use braidnet_nn::{Closed, Gradients, Network, OpeningPullback};
+use braidnet_nn::{Closed, Gradients, Network, OpeningPullback, Pass};
 use tracing::trace_span;
 
 use crate::data::Micro;
@@ -64,7 +64,8 @@ pub(crate) fn run<N: Network, T>(
             }
         }
         if at >= ahead {
-            reducer.next_micro_batch(at - ahead + 1 == n);
+            let micro = &shard.micro[at - ahead];
+            reducer.next_micro_batch(at - ahead + 1 == n, micro.size as f64 / shard.global as f64);
             pipeline.backward(reducer)?;
         }
     }
@@ -117,7 +118,7 @@ impl<N: Network> Pipeline<'_, N> {
     /// it travels ahead of the state: ranks are at different micro-batches, so that a broadcast would stop them.
     fn open<T>(&self, micro: &Micro<N::Input, T>) -> Result<(N::Batch, Opened<N>), TrainError> {
         let (model, rank) = (self.model, self.model.comm.rank());
-        let known = model.network.batch_of_size(micro.size);
+        let known = model.network.batch_of_size(micro.size, Pass::Training(None));
         let must_tell = known.is_none() && !model.is_last();
         let (batch, opened) = match known {
             _ if model.is_first() => model.open_alone(micro)?,

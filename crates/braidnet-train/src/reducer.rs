@@ -25,11 +25,20 @@ pub struct GradientReducer {
     device: Device,
     buckets: Vec<Bucket>,
     /// Where each parameter's gradient goes.
-    places: HashMap<ParamId, (usize, Range<usize>)>,
+    places: HashMap<ParamId, Place>,
     /// Sums over the micro-batches so far.
-    sums: HashMap<ParamId, Tensor<1>>,
+    sums: HashMap<ParamId, Gradient>,
     is_last: bool,
+    /// The micro-batch's part of the global batch.
+    part: f64,
     n_started: usize,
+}
+
+#[derive(Clone)]
+struct Place {
+    bucket: usize,
+    range: Range<usize>,
+    is_statistic: bool,
 }
 
 struct Bucket {
@@ -72,7 +81,7 @@ impl GradientReducer {
         bucket: usize,
     ) -> Result<Self, TrainError> {
         let mut order = Vec::new();
-        network.visit_parameters(|p| order.push((p.name.clone(), p.id, p.shape.iter().product::<usize>())));
+        network.visit_parameters(|p| order.push((p.name.clone(), p.id, p.shape.iter().product(), p.is_statistic)));
         // The closing layer comes first, the opening layer and what layers share last. A sequential adjoint goes down the layers; MGRIT
         // takes the intervals upwards.
         let rank_of = |name: &str| match (name.starts_with("close"), name.starts_with("open") || is_shared(name)) {
@@ -91,22 +100,28 @@ impl GradientReducer {
             places: HashMap::new(),
             sums: HashMap::new(),
             is_last: true,
+            part: 1.0,
             n_started: 0,
         };
-        order.into_iter().for_each(|(_, id, len)| reducer.place(id, len, bucket));
+        for (_, id, len, is_statistic) in order {
+            let place = reducer.place(len, bucket);
+            reducer.places.insert(id, Place { is_statistic, ..place });
+        }
         Ok(reducer)
     }
 
-    fn place(&mut self, id: ParamId, len: usize, n_bytes: usize) {
+    /// Room for `len` numbers.
+    fn place(&mut self, len: usize, n_bytes: usize) -> Place {
         let is_full = |bucket: &Bucket| size_of::<f32>() * bucket.len >= n_bytes;
         if self.buckets.last().is_none_or(is_full) {
             self.buckets.push(Bucket { len: 0, values: Vec::new(), n_parameters: 0, n_missing: 0, reducing: None });
         }
         let at = self.buckets.len() - 1;
         let bucket = &mut self.buckets[at];
-        self.places.insert(id, (at, bucket.len..bucket.len + len));
+        let range = bucket.len..bucket.len + len;
         bucket.len += len;
         bucket.n_parameters += 1;
+        Place { bucket: at, range, is_statistic: false }
     }
 
     /// Starts a step.
@@ -121,9 +136,10 @@ impl GradientReducer {
         }
     }
 
-    /// Says whether the gradients that come now are those of the step's last micro-batch, after which none are awaited.
-    pub fn next_micro_batch(&mut self, is_last: bool) {
-        self.is_last = is_last;
+    /// Says whether the gradients that come now are those of the step's last micro-batch, after which none are awaited, and what part
+    /// of the global batch it is: running statistics take the mean over its samples.
+    pub fn next_micro_batch(&mut self, is_last: bool, part: f64) {
+        (self.is_last, self.part) = (is_last, part);
     }
 
     /// Adds gradients; those of the last micro-batch are sent when their bucket is complete.
@@ -134,22 +150,25 @@ impl GradientReducer {
     /// # Communication
     /// Starts all-reduces over the data axis; waits for nobody.
     pub fn push(&mut self, gradients: Gradients) -> Result<(), TrainError> {
-        for Gradient { id, values } in gradients {
-            let sum = match self.sums.remove(&id) {
-                Some(sum) => sum + values,
-                None => values,
-            };
+        for mut gradient in gradients {
+            let id = gradient.id;
+            if gradient.is_statistic && self.part != 1.0 {
+                gradient.values.inplace(|values| values * self.part);
+            }
+            if let Some(sum) = self.sums.remove(&id) {
+                gradient.values.inplace(|values| sum.values + values);
+            }
             if self.is_last
                 && self.comm.size() > 1
-                && let Some((at, range)) = self.places.get(&id).cloned()
+                && let Some(Place { bucket, range, .. }) = self.places.get(&id).cloned()
             {
-                let bucket = &mut self.buckets[at];
-                for (place, value) in bucket.values[range].iter_mut().zip(sum.into_data().iter::<f32>()) {
+                let bucket = &mut self.buckets[bucket];
+                for (place, value) in bucket.values[range].iter_mut().zip(gradient.values.into_data().iter::<f32>()) {
                     *place = value;
                 }
                 bucket.n_missing = bucket.n_missing.saturating_sub(1);
             } else {
-                self.sums.insert(id, sum);
+                self.sums.insert(id, gradient);
             }
         }
         self.start_complete()
@@ -182,7 +201,7 @@ impl GradientReducer {
     /// Collective over the data axis; waits for the other ranks' gradients.
     pub fn finish(&mut self) -> Result<Gradients, TrainError> {
         if self.comm.size() == 1 {
-            return Ok(self.sums.drain().map(|(id, values)| Gradient { id, values }).collect());
+            return Ok(self.sums.drain().map(|(_, gradient)| gradient).collect());
         }
         // What has not come (an empty shard) counts as zero.
         self.buckets.iter_mut().for_each(|bucket| bucket.n_missing = 0);
@@ -192,10 +211,11 @@ impl GradientReducer {
             let values = bucket.reducing.take().map(AllReduce::wait).transpose()?;
             reduced.push(values.unwrap_or_default());
         }
-        let gradient = |(id, (at, range)): (&ParamId, &(usize, Range<usize>))| {
-            let values = reduced[*at][range.clone()].to_vec();
+        let gradient = |(id, place): (&ParamId, &Place)| {
+            let values = reduced[place.bucket][place.range.clone()].to_vec();
             let n = values.len();
-            Gradient { id: *id, values: Tensor::from_data(TensorData::new(values, [n]), &self.device) }
+            let values = Tensor::from_data(TensorData::new(values, [n]), &self.device);
+            Gradient { id: *id, values, is_statistic: place.is_statistic }
         };
         Ok(self.places.iter().map(gradient).collect())
     }

@@ -1,11 +1,11 @@
 //! How the forward and the backward solve of a training step are done.
 
-use braidnet_grid::{Coarsening, Hierarchy, LastInterval, Partition, TimeGrid};
+use braidnet_grid::{Coarsening, GridError, Hierarchy, LastInterval, Partition, TimeGrid};
 use braidnet_mgrit::{Activations, Method, MgritOptions, Relaxation, TemporalNorm, Tolerance};
 use braidnet_nn::CoarseOperator;
 use serde::{Deserialize, Serialize};
 
-use crate::TrainError;
+use crate::{InitialGuess, TrainError};
 
 /// The ways of a training step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,9 @@ pub struct SolveConfig {
     pub tolerance: Option<Tolerance>,
     /// Form residual norms even without a tolerance, to watch rho.
     pub norms: bool,
+    /// What it begins with.
+    #[serde(default)]
+    pub guess: InitialGuess,
 }
 
 impl SolveConfig {
@@ -72,6 +75,7 @@ impl SolveConfig {
             min_coarse: 2,
             tolerance: None,
             norms: false,
+            guess: InitialGuess::Zero,
         }
     }
 
@@ -105,6 +109,9 @@ impl SolveConfig {
         }
         if self.max_iters == 0 {
             problems.push("iterations is 0: use at least 1".to_owned());
+        }
+        if self.guess == InitialGuess::ClassMeans && direction == "backward" {
+            problems.push("the mean states of classes say nothing of the adjoint: guess zero or carried".to_owned());
         }
         if !problems.is_empty() {
             return Err(ScheduleError { direction, problems });
@@ -150,7 +157,11 @@ impl std::fmt::Display for SolveConfig {
         if *max_levels > 2 {
             write!(f, " (coarse {})", name(coarse_relaxation))?;
         }
-        write!(f, "{}", if *skip_downcycle { ", first down-cycle skipped" } else { "" })
+        write!(f, "{}", if *skip_downcycle { ", first down-cycle skipped" } else { "" })?;
+        match self.guess {
+            InitialGuess::Zero => Ok(()),
+            guess => write!(f, ", {guess} as guess"),
+        }
     }
 }
 
@@ -215,7 +226,7 @@ impl Schedule {
     }
 
     /// Which rank owns which layers: equal counts, or, where coarse steps by `operator` need whole runs, equal counts of
-    /// the longest runs, as far as there is one for every rank.
+    /// those, as far as there is one for every rank.
     ///
     /// # Errors
     /// An invalid solve, or more ranks than layers.
@@ -225,13 +236,48 @@ impl Schedule {
         n_ranks: usize,
         operator: CoarseOperator,
     ) -> Result<Partition, TrainError> {
-        let (n, run) = (grid.n_steps(), self.coarsest_run(grid)?);
-        let n_runs = n.div_ceil(run);
-        if !operator.needs_whole_runs() || n_ranks > n_runs {
-            return Ok(Partition::even(n, n_ranks)?);
+        let borders = self.borders(grid, n_ranks, operator)?;
+        Ok(Self::between(&borders, &Partition::even(borders.len() - 1, n_ranks)?)?)
+    }
+
+    /// As [`Schedule::partition`], with layers (or whole runs) so that no rank's cost more than they must; `costs` has one of every
+    /// layer.
+    ///
+    /// # Errors
+    /// As [`Schedule::partition`], and a cost that is no number of at least 0.
+    pub fn partition_by_cost(
+        &self,
+        grid: &TimeGrid,
+        n_ranks: usize,
+        operator: CoarseOperator,
+        costs: &[f64],
+    ) -> Result<Partition, TrainError> {
+        let borders = self.borders(grid, n_ranks, operator)?;
+        let of_run = |run: &[usize]| costs.iter().take(run[1]).skip(run[0]).sum();
+        let runs: Vec<f64> = borders.windows(2).map(of_run).collect();
+        Ok(Self::between(&borders, &Partition::by_cost(&runs, n_ranks)?)?)
+    }
+
+    /// Where ranks' layers may begin and end: between any two, or between coarse steps.
+    fn borders(&self, grid: &TimeGrid, n_ranks: usize, operator: CoarseOperator) -> Result<Vec<usize>, TrainError> {
+        let n = grid.n_steps();
+        let mut borders: Vec<usize> = (0..=n).collect();
+        if operator.needs_whole_runs() {
+            for options in [self.forward.options("forward")?, self.backward.options("backward")?] {
+                if options.method == Method::Multigrid {
+                    let hierarchy = Hierarchy::new(grid, &options.coarsening)?;
+                    let starts = hierarchy.coarsest_starts();
+                    borders.retain(|border| *border == n || starts.contains(border));
+                }
+            }
         }
-        let runs = Partition::even(n_runs, n_ranks)?;
-        Ok(Partition::from_borders((0..=n_ranks).map(|r| if r == n_ranks { n } else { run * runs.layers(r).start }))?)
+        Ok(if n_ranks < borders.len() { borders } else { (0..=n).collect() })
+    }
+
+    /// Blocks of what lies between `borders`, as `of_runs` counts it.
+    fn between(borders: &[usize], of_runs: &Partition) -> Result<Partition, GridError> {
+        let starts = (0..of_runs.n_ranks()).map(|rank| borders[of_runs.layers(rank).start]);
+        Partition::from_borders(starts.chain(borders.last().copied()))
     }
 
     /// Whether states and gradients are those of the plain loop.

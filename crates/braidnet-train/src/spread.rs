@@ -21,7 +21,7 @@ pub fn spread_within_runs<N: Network>(model: &LayerParallel<N>) -> Result<Option
     let mut layers: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
     model.network.visit_parameters(|p| {
         let layer = p.name.strip_prefix("layers.").and_then(|rest| rest.split('.').next()?.parse().ok());
-        if let Some(layer) = layer {
+        if let Some(layer) = layer.filter(|_| !p.is_statistic) {
             layers.entry(layer).or_default().extend(p.values.to_data().iter::<f64>());
         }
     });

@@ -15,6 +15,7 @@ type LossFn<T> = dyn Fn(Tensor<2>, &T) -> Tensor<1> + Send + Sync;
 type CorrectFn<T> = dyn Fn(Tensor<2>, &T) -> usize + Send + Sync;
 type CheckFn<T> = dyn Fn(&T, [usize; 2]) -> Result<(), String> + Send + Sync;
 type ItemsFn<T> = dyn Fn(&T) -> usize + Send + Sync;
+type ClassesFn<T> = dyn Fn(&T) -> Vec<usize> + Send + Sync;
 
 /// What a network is trained for, with targets `T`.
 pub struct Task<T> {
@@ -27,6 +28,8 @@ pub struct Task<T> {
     pub items: Option<Arc<ItemsFn<T>>>,
     /// What is wrong with the targets of a batch whose output has so many rows and classes; `None`: they are not checked.
     pub check: Option<Arc<CheckFn<T>>>,
+    /// The class of every sample, where there is one: [`InitialGuess::ClassMeans`](crate::InitialGuess::ClassMeans) asks for it.
+    pub classes: Option<Arc<ClassesFn<T>>>,
 }
 
 impl<T> Clone for Task<T> {
@@ -36,6 +39,7 @@ impl<T> Clone for Task<T> {
             correct: self.correct.clone(),
             items: self.items.clone(),
             check: self.check.clone(),
+            classes: self.classes.clone(),
         }
     }
 }
@@ -48,6 +52,9 @@ impl Task<Tensor<1, Int>> {
             correct: Some(Arc::new(|logits, target: &Tensor<1, Int>| correct(logits, target.clone()))),
             items: None,
             check: Some(Arc::new(|target: &Tensor<1, Int>, output| check_classes(target, output, None))),
+            classes: Some(Arc::new(|target: &Tensor<1, Int>| {
+                target.to_data().iter::<i64>().map(|class| usize::try_from(class).unwrap_or(0)).collect()
+            })),
         }
     }
 
@@ -57,6 +64,7 @@ impl Task<Tensor<1, Int>> {
         let Some(pad) = pad.map(i64::from) else {
             return Self {
                 items: Some(Arc::new(|target: &Tensor<1, Int>| target.dims()[0])),
+                classes: None,
                 ..Self::classification()
             };
         };
@@ -69,6 +77,7 @@ impl Task<Tensor<1, Int>> {
                 target.to_data().iter::<i64>().filter(|class| *class != pad).count()
             })),
             check: Some(Arc::new(move |target: &Tensor<1, Int>, output| check_classes(target, output, Some(pad)))),
+            classes: None,
         }
     }
 }
@@ -174,9 +183,10 @@ impl<N: Network> LayerParallel<N> {
         let mut report = StepReport::default();
         for (n, micro) in shard.micro.iter().enumerate() {
             let is_last = n + 1 == shard.micro.len();
-            reducer.next_micro_batch(is_last);
+            reducer.next_micro_batch(is_last, micro.size as f64 / shard.global as f64);
             let items = task.n_items(micro.size, micro.target.as_ref());
             let weight = items as f64 / shard.global as f64;
+            self.share_classes(task, micro.target.as_ref())?;
             let forward = self.forward_of(micro)?;
             report.forwarded.note(forward.report.not_finite);
             let loss = forward.try_loss(|output| weighted(task, output, micro.target.as_ref(), weight))?;

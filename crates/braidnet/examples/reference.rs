@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use braidnet::comm::mpi_world_size;
 use braidnet::describe;
+use braidnet::nn::absorb_statistics;
 use braidnet::prelude::*;
 use clap::Parser;
 
@@ -147,6 +148,11 @@ fn compare(file: &File, family: &Family, schedule: &Schedule, comm: &Communicato
             let batch = family::images::<5>(file, &config.voxels, config.classes)?;
             compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
+        Family::Blocks(config) => {
+            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
+            let batch = family::images::<4>(file, &config.image, config.classes)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
+        }
         Family::Transformer(config) => {
             let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
             compare_network((file, schedule, comm), &config.grid()?, init, family::sequences(file, config)?, config.pad)
@@ -174,7 +180,13 @@ fn compare_network<N: Network>(
     let network = init(partition.layers(comm.rank()))?;
     let tied = network.tied();
     let network = network.load(|name| {
-        let values = file.tensor(&format!("param.{}", file.name_of(name, &tied)), None).ok()?;
+        let known = file.name_of(name, &tied);
+        if let Some((initial, after)) =
+            initial_statistic(name).zip(file.tensor(&format!("buffer_after.{known}"), None).ok())
+        {
+            return Some((after.shape.clone(), vec![initial; after.values.len()]));
+        }
+        let values = file.tensor(&format!("param.{known}"), None).ok()?;
         Some((values.shape.clone(), values.values.iter().map(|v| *v as f32).collect()))
     });
     let network = network.with_context(|| file.name.clone())?;
@@ -203,10 +215,16 @@ fn compare_network<N: Network>(
     }))
 }
 
-/// Largest relative error of this rank's gradients, and whose it is; every parameter must have a gradient.
+/// What a running statistic begins with.
+fn initial_statistic(name: &str) -> Option<f32> {
+    let is = |end| name.ends_with(end);
+    is("running_mean").then_some(0.0).or(is("running_var").then_some(1.0))
+}
+
+/// Largest relative error of this rank's gradients and running statistics, and whose it is; every parameter must have a gradient.
 fn worst_gradient<N: Network>(file: &File, network: &N, backward: &Backward) -> anyhow::Result<(f64, String)> {
     let mut parameters = Vec::new();
-    network.visit_parameters(|p| parameters.push(p));
+    absorb_statistics(network.clone(), &backward.gradients).visit_parameters(|p| parameters.push(p));
     let tied = network.tied();
     let mut worst = (0.0, "none".to_owned());
     let all = file.gradient_norm();
@@ -214,8 +232,11 @@ fn worst_gradient<N: Network>(file: &File, network: &N, backward: &Backward) -> 
         let name = file.name_of(&parameter.name, &tied);
         let gradient = backward.gradients.iter().find(|g| g.id == parameter.id);
         let gradient = gradient.with_context(|| format!("{}: no gradient of {name} was formed", file.name))?;
-        let expected = file.tensor(&format!("grad.{name}"), Some(&parameter.shape))?;
-        let values = parameter.to_torch_layout(gradient.values.clone());
+        let (key, values) = match parameter.is_statistic {
+            true => (format!("buffer_after.{name}"), parameter.values.clone()),
+            false => (format!("grad.{name}"), parameter.to_torch_layout(gradient.values.clone())),
+        };
+        let expected = file.tensor(&key, Some(&parameter.shape))?;
         let values: Vec<f64> = values.to_data().iter::<f64>().collect();
         let error = gradient_error(&values, &expected.values, all);
         if is_worse(error, worst.0) {

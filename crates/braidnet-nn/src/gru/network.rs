@@ -17,7 +17,7 @@ use super::prepared::Prepared;
 use super::tape::GruTape;
 use crate::autograd::parameter_gradients;
 use crate::{
-    Closed, Gradients, Network, NetworkError, Noise, OpeningPullback, Parameter, TensorState, load_parameters,
+    ByPoint, Closed, Gradients, Network, NetworkError, OpeningPullback, Parameter, Pass, TensorState, load_parameters,
     visit_parameters,
 };
 
@@ -73,6 +73,10 @@ impl GruNet {
         (gradients, input.map(|input| input.reshape(dims)))
     }
 
+    fn zero_state(&self, batch: &GruBatch) -> TensorState<3> {
+        TensorState(Tensor::zeros([self.config.cells, batch.samples, self.config.hidden], &self.device))
+    }
+
     /// Parameters that every rank has, and those of the closing layer.
     fn visit(&self, f: &mut impl FnMut(Parameter)) {
         if let Some(embedding) = &self.embedding {
@@ -124,7 +128,7 @@ impl Network for GruNet {
         self.config.dt()
     }
 
-    fn batch_of_size(&self, _: usize) -> Option<GruBatch> {
+    fn batch_of_size(&self, _: usize, _: Pass) -> Option<GruBatch> {
         None
     }
 
@@ -132,7 +136,7 @@ impl Network for GruNet {
         input.check(&self.config)
     }
 
-    fn batch(&self, input: &Sequences, _: Option<Noise>) -> GruBatch {
+    fn batch(&self, input: &Sequences, _: Pass) -> GruBatch {
         GruBatch::of(input)
     }
 
@@ -157,15 +161,15 @@ impl Network for GruNet {
         true
     }
 
-    fn zero_state(&self, batch: &GruBatch) -> TensorState<3> {
-        TensorState(Tensor::zeros([self.config.cells, batch.samples, self.config.hidden], &self.device))
+    fn zero_states(&self, batch: &GruBatch) -> ByPoint<TensorState<3>> {
+        ByPoint::everywhere(self.zero_state(batch))
     }
 
-    fn state_bytes(&self, batch: &GruBatch) -> usize {
+    fn state_bytes(&self, _: usize, batch: &GruBatch) -> usize {
         TensorState::<3>::n_bytes_of(self.config.cells * batch.samples * self.config.hidden)
     }
 
-    fn tape_bytes(&self, batch: &GruBatch) -> usize {
+    fn tape_bytes(&self, _: usize, batch: &GruBatch) -> usize {
         // States, gates, and the cotangents of the projections.
         size_of::<f32>() * batch.samples * self.config.hidden * (5 * self.config.cells + 3)
     }

@@ -115,7 +115,7 @@ impl TransformerConfig {
     }
 
     fn depth(&self) -> Depth {
-        Depth { layers: self.layers, final_time: self.final_time, buffer: self.buffer }
+        Depth::new(self.layers, self.final_time, self.buffer)
     }
 
     /// The time grid of the layers that the solver counts.

@@ -115,7 +115,7 @@ impl EncoderDecoderConfig {
     }
 
     fn depth(&self) -> Depth {
-        Depth { layers: self.layers.iter().sum(), final_time: self.final_time, buffer: self.buffer }
+        Depth::new(self.layers.iter().sum(), self.final_time, self.buffer)
     }
 
     /// The time grid of the layers that the solver counts.

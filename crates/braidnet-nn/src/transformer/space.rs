@@ -6,7 +6,7 @@ use braidnet_comm::{CommError, Transfer};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::pair::PairState;
-use crate::{NetworkError, Noise, StateSpace, TensorState};
+use crate::{ByPoint, NetworkError, Noise, Pass, StateSpace, TensorState};
 
 /// What the layers need of a batch of sequences, padded to one length.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,19 +82,19 @@ impl StateSpace for SequenceSpace {
         check_tokens(tokens, self.vocabulary, self.max_length)
     }
 
-    fn batch(&self, input: &Tensor<2, Int>, noise: Option<Noise>) -> SequenceBatch {
-        SequenceBatch::of(input, self.pad, noise)
+    fn batch(&self, input: &Tensor<2, Int>, pass: Pass) -> SequenceBatch {
+        SequenceBatch::of(input, self.pad, pass.noise())
     }
 
-    fn largest_batch(&self, samples: usize) -> SequenceBatch {
+    fn largest_batch(&self, samples: usize, _: Pass) -> SequenceBatch {
         SequenceBatch { samples, length: self.max_length, padding: None, noise: None }
     }
 
-    fn zero(&self, batch: &SequenceBatch, device: &Device) -> TensorState<3> {
-        TensorState(Tensor::zeros([batch.samples, batch.length, self.d_model], device))
+    fn zeros(&self, batch: &SequenceBatch, device: &Device) -> ByPoint<TensorState<3>> {
+        ByPoint::everywhere(TensorState(Tensor::zeros([batch.samples, batch.length, self.d_model], device)))
     }
 
-    fn state_bytes(&self, batch: &SequenceBatch) -> usize {
+    fn state_bytes(&self, _: usize, batch: &SequenceBatch) -> usize {
         TensorState::<3>::n_bytes_of(batch.samples * batch.length * self.d_model)
     }
 }
@@ -147,23 +147,23 @@ impl StateSpace for PairSpace {
         check_tokens(&input.target, target.0, target.1)
     }
 
-    fn batch(&self, input: &SourceTarget, noise: Option<Noise>) -> PairBatch {
-        let of = |tokens| SequenceBatch::of(tokens, self.pad, noise);
+    fn batch(&self, input: &SourceTarget, pass: Pass) -> PairBatch {
+        let of = |tokens| SequenceBatch::of(tokens, self.pad, pass.noise());
         PairBatch { source: of(&input.source), target: of(&input.target) }
     }
 
-    fn largest_batch(&self, samples: usize) -> PairBatch {
+    fn largest_batch(&self, samples: usize, _: Pass) -> PairBatch {
         let [source, target] =
             self.max_lengths.map(|length| SequenceBatch { samples, length, padding: None, noise: None });
         PairBatch { source, target }
     }
 
     /// Nothing: an absent half is zero.
-    fn zero(&self, _: &PairBatch, _: &Device) -> PairState {
-        PairState::zero()
+    fn zeros(&self, _: &PairBatch, _: &Device) -> ByPoint<PairState> {
+        ByPoint::everywhere(PairState::zero())
     }
 
-    fn state_bytes(&self, batch: &PairBatch) -> usize {
+    fn state_bytes(&self, _: usize, batch: &PairBatch) -> usize {
         let half = |of: &SequenceBatch| TensorState::<3>::n_bytes_of(of.samples * of.length * self.d_model);
         // Behind the sizes of both.
         2 * size_of::<u64>() + half(&batch.source) + half(&batch.target)

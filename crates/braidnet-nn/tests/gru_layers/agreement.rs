@@ -104,7 +104,7 @@ fn tokens_in_single_precision_agree_with_double() {
 fn gradients_are_complete_once() {
     let config = GruConfig::new(4, 2, 3, 2, 2);
     let (net, input, ends) = (in_double(&config), sequences(&config, 2, None), Ends::new(&config, 2));
-    let batch = net.prepare(net.batch(&input, None));
+    let batch = net.prepare(net.batch(&input, Pass::Evaluation));
     let back = || {
         let (block, mut state) = (net.block(&batch), TensorState(ends.first.clone()));
         let steps = steps(&config, 2, 0);
@@ -120,5 +120,5 @@ fn gradients_are_complete_once() {
     assert!(net.complete_with_inputs(&batch).1.is_none());
     all_close(&back(), &first, 0.0, "again");
     // Without anything prepared there is nothing to complete.
-    assert!(net.complete(&net.batch(&input, None)).is_empty());
+    assert!(net.complete(&net.batch(&input, Pass::Evaluation)).is_empty());
 }

@@ -35,8 +35,8 @@ fn both<T>(n: usize, mut call: impl FnMut(std::ops::Range<usize>) -> Vec<T>) -> 
 
 /// Steps of a level, and states before them.
 fn level(net: &GruNet, input: &Sequences, level: usize) -> (Vec<Step>, Vec<TensorState<3>>) {
-    let samples = net.batch(input, None);
-    let samples = net.zero_state(&samples).0.dims()[1];
+    let samples = net.batch(input, Pass::Evaluation);
+    let samples = net.zero_states(&samples).at(0).0.dims()[1];
     let steps = steps(net.config(), 4, level);
     let states = states(net, samples, steps.len(), 7);
     (steps, states)
@@ -47,7 +47,7 @@ fn states_have_the_same_bits() {
     for (net, input) in cases() {
         for l in [0, 1] {
             let what = format!("{:?}, level {l}", net.config());
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             let (block, (steps, before)) = (net.block(&batch), level(&net, &input, l));
             let stepped = both(steps.len(), |range| {
                 let mut states = before[range.clone()].to_vec();
@@ -80,7 +80,7 @@ fn lambdas_have_the_same_bits() {
     for (net, input) in cases() {
         for l in [0, 1] {
             let what = format!("{:?}, level {l}", net.config());
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             let (block, (steps, before)) = (net.block(&batch), level(&net, &input, l));
             let deltas = states(&net, before[0].0.dims()[1], steps.len(), 99);
             let together = linearized(&net, &batch, &steps, &before);
@@ -115,7 +115,7 @@ fn lambdas_have_the_same_bits() {
 #[test]
 fn any_choice_of_tapes_can_be_pulled_back() {
     for (net, input) in cases() {
-        let batch = net.prepare(net.batch(&input, None));
+        let batch = net.prepare(net.batch(&input, Pass::Evaluation));
         let (block, (steps, before)) = (net.block(&batch), level(&net, &input, 0));
         let deltas = states(&net, before[0].0.dims()[1], steps.len(), 99);
         let tapes = linearized(&net, &batch, &steps, &before);
@@ -141,7 +141,7 @@ fn gradients_of_a_batch_are_those_of_its_steps() {
         let (steps, before) = level(&net, &input, 0);
         let deltas = states(&net, before[0].0.dims()[1], steps.len(), 99);
         let back = |size: usize| {
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             let (block, mut tapes) = (net.block(&batch), linearized(&net, &batch, &steps, &before));
             let (mut lambdas, mut pending): (_, Vec<PendingGradients<Gradients>>) = (deltas.clone(), Vec::new());
             for (steps, lambdas) in steps.chunks(size).zip(lambdas.chunks_mut(size)) {
@@ -172,7 +172,7 @@ fn calls_are_large_but_bounded() {
     let config =
         GruConfig { coarse_input: CoarseOperator::FirstLayer, coarse_parts: 1, ..GruConfig::new(2, 1, 1, 1, 1) };
     let net = in_double(&config);
-    let of = |samples| net.block(&net.prepare(net.batch(&sequences(&config, samples, None), None))).batch();
+    let of = |samples| net.block(&net.prepare(net.batch(&sequences(&config, samples, None), Pass::Evaluation))).batch();
     assert!(of(1) > of(10) && of(10) > 1);
     assert_eq!(of(100_000), 1);
 }

@@ -14,7 +14,7 @@ fn largest(x: &Tensor<3>) -> f64 {
 fn largest_of(config: &GruConfig, level: usize) -> f64 {
     let net = in_single(in_double(config));
     let input = sequences_in_single(&sequences(config, 2, None));
-    let batch = net.prepare(net.batch(&input, None));
+    let batch = net.prepare(net.batch(&input, Pass::Evaluation));
     let mut u = TensorState((random([config.cells, 2, config.hidden], 9) * 5.0).cast(DType::F32));
     let mut all = 0.0_f64;
     for step in steps(config, 3, level) {

@@ -72,7 +72,7 @@ fn coarse_steps_are_their_formulas_and_so_are_their_derivatives() {
     for (config, lengths) in cases() {
         let (net, input) = (in_double(&config), sequences(&config, SAMPLES, lengths));
         for level in [0, 1, 2] {
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             let block = net.block(&batch);
             for step in steps(&config, 3, level) {
                 let what = format!("{config:?}, {step:?}");
@@ -99,7 +99,7 @@ fn single_precision_agrees_with_double() {
             let what = format!("{config:?}, {step:?}");
             let mut both = Vec::new();
             for (net, input, dtype) in [(&net, &input, DType::F64), (&single, &input_in_single, DType::F32)] {
-                let batch = net.prepare(net.batch(input, None));
+                let batch = net.prepare(net.batch(input, Pass::Evaluation));
                 let mut u = TensorState(random(DIMS, 5).cast(dtype));
                 let mut lambda = TensorState(random(DIMS, 6).cast(dtype));
                 let tape = net.block(&batch).linearize(&step, &mut u, Output::Used).unwrap();
@@ -122,7 +122,7 @@ fn the_tape_that_a_coarse_step_shares_serves_its_length() {
             let (net, row) = (in_double(&config), random([SAMPLES, 1, 3], 4));
             // The middle of a run is behind no end within it.
             let input = Sequences { lengths: Some(vec![13, 8, 5]), ..Sequences::from(row.repeat_dim(1, 13)) };
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             let (block, fine) = (net.block(&batch), steps(&config, 3, 0));
             for step in steps(&config, 3, 1) {
                 let shared = block.shared_linearization(&step).unwrap();
@@ -146,7 +146,7 @@ fn the_tape_that_is_shared_is_on_the_same_rank() {
     let config = config(GruForm::Implicit, GruCoarse::Frozen, CoarseOperator::FirstLayer);
     for range in [0..13, 0..1, 3..7, 5..11, 12..13] {
         let part = config.init(range.clone(), 1, &Device::flex()).unwrap();
-        let batch = part.batch(&sequences_in_single(&sequences(&config, SAMPLES, None)), None);
+        let batch = part.batch(&sequences_in_single(&sequences(&config, SAMPLES, None)), Pass::Evaluation);
         let block = part.block(&batch);
         for (level, step) in (0..3).flat_map(|level| steps(&config, 3, level).into_iter().map(move |s| (level, s))) {
             if range.contains(&step.layer) {
@@ -167,8 +167,10 @@ fn parts_are_taken_one_after_the_other() {
             let config = GruConfig { coarse_parts: n, ..whole.clone() };
             let input = sequences(&config, SAMPLES, lengths.clone());
             let (in_parts, plain) = (in_double(&config), in_double(&whole));
-            let (batch, its) =
-                (in_parts.prepare(in_parts.batch(&input, None)), plain.prepare(plain.batch(&input, None)));
+            let (batch, its) = (
+                in_parts.prepare(in_parts.batch(&input, Pass::Evaluation)),
+                plain.prepare(plain.batch(&input, Pass::Evaluation)),
+            );
             let (block, whole_block) = (in_parts.block(&batch), plain.block(&its));
             // The last run is shorter than the others.
             let all = steps(&config, 5, 1);
@@ -197,7 +199,7 @@ fn the_mean_of_equal_inputs_is_one_of_them() {
         let [first, mean] = [CoarseOperator::FirstLayer, CoarseOperator::Mean].map(|coarse_input| {
             let config = config(GruForm::Implicit, coarse, coarse_input);
             let (net, row) = (in_double(&config), random([SAMPLES, 1, 3], 4));
-            let batch = net.prepare(net.batch(&Sequences::from(row.repeat_dim(1, 13)), None));
+            let batch = net.prepare(net.batch(&Sequences::from(row.repeat_dim(1, 13)), Pass::Evaluation));
             let mut u = [TensorState(random(DIMS, 5))];
             net.block(&batch).step(&steps(&config, 4, 1)[1..2], &mut u).unwrap();
             u[0].0.clone()
@@ -216,7 +218,7 @@ fn a_frozen_step_of_gates_that_stay_is_the_fine_steps() {
         let blind = mapped(in_double(&config), |name, v| if name == "cells.0.h.weight" { v * 0.0 } else { v });
         let row = random([SAMPLES, 1, 3], 4);
         let input = Sequences { lengths: Some(vec![13, 6, 2]), ..Sequences::from(row.repeat_dim(1, 13)) };
-        let batch = blind.prepare(blind.batch(&input, None));
+        let batch = blind.prepare(blind.batch(&input, Pass::Evaluation));
         let block = blind.block(&batch);
         let through = |level: usize| {
             let mut u = TensorState(random([1, SAMPLES, 4], 5));
@@ -238,7 +240,7 @@ fn steps_of_others_and_split_means_are_refused() {
         let config = config(GruForm::Implicit, GruCoarse::Frozen, input);
         let part = config.init(3..7, 1, &device).unwrap();
         let given = sequences_in_single(&sequences(&config, SAMPLES, None));
-        let batch = part.batch(&given, None);
+        let batch = part.batch(&given, Pass::Evaluation);
         let (fine, coarse) = (steps(&config, 3, 0), steps(&config, 3, 1));
         for step in &fine {
             let message = part.supports(step).err().map(|error| error.to_string());

@@ -43,7 +43,8 @@ fn plain(tape: &GruTape, step: &Step, u: &Tensor<3>) -> Tensor<3> {
 fn diagonals_are_those_of_the_derivatives() {
     for config in configs() {
         let (net, input) = (in_double(&config), sequences(&config, SAMPLES, Some(vec![10, 4, 7])));
-        let (batch, u) = (net.prepare(net.batch(&input, None)), random([config.cells, SAMPLES, config.hidden], 5));
+        let (batch, u) =
+            (net.prepare(net.batch(&input, Pass::Evaluation)), random([config.cells, SAMPLES, config.hidden], 5));
         let block = net.block(&batch);
         for step in [0, 1, 2].into_iter().flat_map(|level| steps(&config, 3, level)) {
             let what = format!("{config:?}, {step:?}");
@@ -62,7 +63,7 @@ fn every_way_to_a_diagonal_is_the_same() {
         let all = steps(&config, 3, 1);
         let mut both = Vec::new();
         for (net, input, dtype) in [(&double, &input, DType::F64), (&single, &input_in_single, DType::F32)] {
-            let batch = net.prepare(net.batch(input, None));
+            let batch = net.prepare(net.batch(input, Pass::Evaluation));
             let block = net.block(&batch);
             let dims = [config.cells, SAMPLES, config.hidden];
             let before: Vec<_> = (0..4).map(|n| TensorState(random(dims, 5 + n).cast(dtype))).collect();

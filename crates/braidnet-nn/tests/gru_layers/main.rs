@@ -19,7 +19,7 @@ use std::convert::Infallible;
 use braidnet_grid::{Coarsening, Hierarchy, Step};
 use braidnet_mgrit::{Differentiable, Linearization, Output, State};
 use braidnet_nn::gru::{GruConfig, GruForm, GruInputs, GruNet, Sequences, Steps};
-use braidnet_nn::{Gradients, Network, TensorState, map_parameters, visit_parameters};
+use braidnet_nn::{Gradients, Network, Pass, TensorState, map_parameters, visit_parameters};
 use burn::module::Module;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use rand::RngExt;
@@ -170,7 +170,7 @@ struct Looped {
 
 /// All steps one after the other and back, as an exact solve takes them.
 fn looped(net: &GruNet, input: &Sequences, ends: &Ends) -> Looped {
-    let batch = net.prepare(net.batch(input, None));
+    let batch = net.prepare(net.batch(input, Pass::Evaluation));
     let (block, steps) = (net.block(&batch), steps(net.config(), 2, 0));
     let mut state = TensorState(ends.first.clone());
     let (mut states, mut tapes) = (Vec::new(), Vec::new());

@@ -28,7 +28,7 @@ fn batches() -> Vec<(GruNet, GruBatch)> {
     let batch = |(takes_tokens, lengths)| {
         let config = config(takes_tokens);
         let (net, input) = (in_single(in_double(&config)), sequences_in_single(&sequences(&config, 3, lengths)));
-        let batch = net.batch(&input, None);
+        let batch = net.batch(&input, Pass::Evaluation);
         (net, batch)
     };
     kinds.map(batch).into()
@@ -63,7 +63,7 @@ fn what_arrives_is_what_was_sent() {
 fn lengths_travel_only_where_they_say_something() {
     let size = |lengths| {
         let config = config(true);
-        packed(&in_double(&config).batch(&sequences(&config, 3, lengths), None)).len()
+        packed(&in_double(&config).batch(&sequences(&config, 3, lengths), Pass::Evaluation)).len()
     };
     assert_eq!(size(None), 24 + 4 * 15);
     assert_eq!(size(Some(vec![5; 3])), size(None));
@@ -75,8 +75,8 @@ fn the_largest_batch_is_at_least_as_large() {
     for (net, batch) in batches() {
         let largest = net.largest_batch(3);
         assert!(largest.n_bytes() + 4 * 3 >= batch.n_bytes());
-        assert_eq!(net.state_bytes(&largest), net.zero_state(&batch).n_bytes());
-        let tape = |samples| net.tape_bytes(&net.largest_batch(samples));
+        assert_eq!(net.state_bytes(0, &largest), net.zero_states(&batch).at(0).n_bytes());
+        let tape = |samples| net.tape_bytes(0, &net.largest_batch(samples));
         assert!(tape(1) > 0 && tape(3) == 3 * tape(1));
     }
 }

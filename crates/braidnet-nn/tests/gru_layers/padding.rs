@@ -108,7 +108,7 @@ fn a_mean_does_not_read_padding() {
     let other = Tensor::cat(vec![x.clone().narrow(1, 0, 4), random([1, 2, 2], 77) * 9.0], 1);
     let coarse = steps(&config, 3, 1);
     let [a, b] = [input.clone(), Sequences { steps: Steps::Features(other), ..input }].map(|input| {
-        let batch = net.prepare(net.batch(&input, None));
+        let batch = net.prepare(net.batch(&input, Pass::Evaluation));
         let mut state = TensorState(random([1, 1, 3], 5));
         net.block(&batch).linearize(&coarse[1], &mut state, Output::Used).unwrap();
         state

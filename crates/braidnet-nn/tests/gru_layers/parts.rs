@@ -74,7 +74,7 @@ fn the_first_part_opens_and_the_last_closes() {
     let input = sequences(&config(), 3, None);
     for range in [0..4, 4..7, 7..9, 0..9] {
         let net = part(range.clone(), 5);
-        let batch = net.batch(&input, None);
+        let batch = net.batch(&input, Pass::Evaluation);
         let opened = net.open(&input, &batch);
         assert_eq!(opened.is_some(), range.start == 0, "{range:?}");
         assert!(opened.is_none_or(|u| u.0.dims() == [2, 3, 3] && u.norm_squared() == 0.0));
@@ -96,7 +96,7 @@ fn the_closing_layer_reads_the_top_cell() {
     let (weight, bias) = (values(&net)["closing.head.weight"].clone(), values(&net)["closing.head.bias"].clone());
     let weight: Tensor<2> = weight.reshape([3, 4]);
     let (u, c) = (random([2, 3, 3], 4), random([3, 4], 5));
-    let batch = net.batch(&sequences(&config(), 3, None), None);
+    let batch = net.batch(&sequences(&config(), 3, None), Pass::Evaluation);
     let top: Tensor<2> = u.clone().narrow(0, 1, 1).reshape([3, 3]);
     let output = top.clone().matmul(weight.clone()) + bias.unsqueeze();
     close(&net.close(&TensorState(u.clone()), &batch).unwrap(), &output, 1e-14, "output");
@@ -122,7 +122,7 @@ fn parts_make_the_states_of_the_whole() {
         let all = steps(&config(), 2, 0);
         let mut rest = &all[..];
         for net in nets {
-            let batch = net.prepare(net.batch(&input, None));
+            let batch = net.prepare(net.batch(&input, Pass::Evaluation));
             while rest.first().is_some_and(|step| net.supports(step).is_ok()) {
                 net.block(&batch).linearize(&rest[0], &mut state, Output::Used).unwrap();
                 rest = &rest[1..];

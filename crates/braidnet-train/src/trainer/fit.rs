@@ -293,7 +293,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let copies: Vec<String> = self.model.network().tied().into_iter().map(|[_, closing]| closing).collect();
         let is_first = self.model.is_first();
         self.model.network().visit_parameters(|p| {
-            if !copies.contains(&p.name) && (is_first || !is_shared(&p.name)) {
+            if !p.is_statistic && !copies.contains(&p.name) && (is_first || !is_shared(&p.name)) {
                 n[0] += p.shape.iter().product::<usize>() as u64;
             }
         });

@@ -12,7 +12,7 @@ use braidnet_mgrit::{
 use braidnet_nn::Network;
 
 use crate::model::Solvers;
-use crate::{LayerParallel, MicroBatching, OptimizerConfig, Schedule, TrainError};
+use crate::{InitialGuess, LayerParallel, MicroBatching, OptimizerConfig, Schedule, SolveConfig, TrainError};
 
 /// The plan of a training step.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,10 +85,13 @@ fn plan_of<N: Network>(
 ) -> Result<RankPlan, TrainError> {
     let network = model.network();
     let batch = network.largest_batch(micro_batch);
-    let (state, tape) = (network.state_bytes(&batch) as u64, network.tape_bytes(&batch) as u64);
+    let layers = model.layers();
+    let ends = [layers.start, layers.end].map(|point| network.state_bytes(point, &batch) as u64);
+    let mean = |bytes: &dyn Fn(usize) -> usize| layers.clone().map(bytes).sum::<usize>() as u64 / layers.len() as u64;
+    let state = mean(&|point| network.state_bytes(point, &batch));
+    let tape = mean(&|layer| network.tape_bytes(layer, &batch));
     let mut parameters = 0;
     network.visit_parameters(|p| parameters += p.shape.iter().product::<usize>() as u64);
-    let layers = model.layers();
     let mut plan = RankPlan {
         layers: layers.clone(),
         points: vec![layers.len() + 1],
@@ -100,8 +103,9 @@ fn plan_of<N: Network>(
     };
     match schedule.micro_batching {
         MicroBatching::Pipelined => {
-            plan.messages = u64::from(!model.is_last()) + u64::from(!model.is_first());
-            plan.bytes = plan.messages * state;
+            let sends = [u64::from(!model.is_first()), u64::from(!model.is_last())];
+            plan.messages = sends[0] + sends[1];
+            plan.bytes = sends[0] * ends[0] + sends[1] * ends[1];
             let in_flight = (model.comm.size() - model.comm.rank()).min(micro_batches) as u64;
             let tapes = layers.len() as u64 * tape;
             plan.memory += match schedule.activations {
@@ -110,7 +114,7 @@ fn plan_of<N: Network>(
                 Activations::Recompute => in_flight * state + tapes,
             };
         }
-        MicroBatching::InTurn => count_solves(model, schedule, [state, tape], &mut plan)?,
+        MicroBatching::InTurn => count_solves(model, schedule, (state, ends, tape), &mut plan)?,
     }
     Ok(plan)
 }
@@ -119,7 +123,7 @@ fn plan_of<N: Network>(
 fn count_solves<N: Network>(
     model: &LayerParallel<N>,
     schedule: &Schedule,
-    [state, tape]: [u64; 2],
+    (state, ends, tape): (u64, [u64; 2], u64),
     plan: &mut RankPlan,
 ) -> Result<(), TrainError> {
     let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
@@ -127,10 +131,14 @@ fn count_solves<N: Network>(
         .set_up(schedule.activations, model.on_non_finite);
     let initial = model.is_first().then_some(1.0);
     let zero = |_| 0.0;
-    let (up, linearized) = solvers.forward.solve_linearized(&Counted, initial, Guess::From(&zero))?;
+    let guess = |solve: &SolveConfig| match solve.guess {
+        InitialGuess::Carried => Guess::Carried,
+        InitialGuess::Zero | InitialGuess::ClassMeans => Guess::From(&zero),
+    };
+    let (up, linearized) = solvers.forward.solve_linearized(&Counted, initial, guess(&schedule.forward))?;
     let lambda = model.is_last().then_some(1.0);
-    let Solvers { forward, adjoint } = &mut solvers;
-    let guess = Guess::From(&zero);
+    let Solvers { forward, adjoint, .. } = &mut solvers;
+    let guess = guess(&schedule.backward);
     let (down, _) = solve_adjoint(adjoint, &Counted, forward, linearized, lambda, Sources::none(), guess)?;
     let points = |solver: &braidnet_mgrit::Mgrit<f64>| -> Vec<usize> {
         (0..solver.hierarchy().n_levels()).map(|l| solver.layout().share(l).points().len()).collect()
@@ -138,7 +146,8 @@ fn count_solves<N: Network>(
     plan.points = points(forward);
     plan.evaluations = [up.evaluations.iter().sum(), down.evaluations.iter().sum()];
     plan.messages = up.messages + down.messages;
-    plan.bytes = plan.messages * state;
+    // Most of the states go to the rank behind, most of the adjoint to the one before.
+    plan.bytes = up.messages * ends[1] + down.messages * ends[0];
     // States u on all levels; v and f on the coarse ones.
     let mut states = 0;
     for counts in [points(forward), points(adjoint)] {

@@ -82,7 +82,7 @@ impl<N: Network> LayerParallel<N> {
         };
         let mut sums = [squares(&self.solvers.forward), squares(&self.solvers.adjoint)];
         self.comm.all_reduce(&mut sums, ReduceOp::Sum)?;
-        let one = self.network.state_bytes(&self.network.largest_batch(1)) / size_of::<f32>();
+        let one = self.network.state_bytes(0, &self.network.largest_batch(1)) / size_of::<f32>();
         Ok((sums.map(f64::sqrt), one))
     }
 }

@@ -22,7 +22,7 @@ fn mean_over_items(gradients: &mut Gradients, agreed: &Agreed, samples: usize) {
         return;
     }
     let factor = samples as f64 / agreed.items as f64;
-    for gradient in gradients {
+    for gradient in gradients.iter_mut().filter(|gradient| !gradient.is_statistic) {
         gradient.values.inplace(|g| g * factor);
     }
 }

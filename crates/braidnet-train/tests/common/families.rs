@@ -13,7 +13,7 @@ use braidnet_mgrit::State;
 use braidnet_nn::transformer::{EncoderDecoder, EncoderDecoderConfig, SourceTarget, Transformer, TransformerConfig};
 use braidnet_nn::{
     At, ClosingLayer, CoarseOperator, DepthInit, Network, NetworkError, Noise, OdeNet, OdeNet2d, OdeNet2dConfig,
-    OpeningLayer,
+    OpeningLayer, Pass,
 };
 use braidnet_nn::{RightHandSide, StateSpace};
 use braidnet_train::data::{EpochPlan, Feed, InMemory, Loader, Order, Shards};
@@ -47,6 +47,10 @@ pub trait Family: Debug {
     fn targets(samples: &[Self::Sample]) -> Classes;
     /// The output, layer by layer, without solver and ranks.
     fn plain_output(&self, input: &Self::Input) -> Result<Tensor<2>, String>;
+    /// Whether what a sample gives depends on the others of its micro-batch.
+    fn couples_samples(&self) -> bool {
+        false
+    }
 }
 
 /// The seed of all parameters.
@@ -85,7 +89,7 @@ where
     R: RightHandSide<Space = S>,
     C: ClosingLayer<S>,
 {
-    let batch = net.space().batch(input, None);
+    let batch = net.space().batch(input, Pass::Evaluation);
     let mut u = net.opening.as_ref().ok_or("no opening layer")?.open(input, &batch);
     for (layer, rhs) in net.before.layers().chain(net.block.layers()).chain(net.after.layers()) {
         u.axpy(dt, &rhs.evaluate(u.clone(), At { layer, dt, batch: &batch }));
@@ -251,10 +255,18 @@ pub fn model_of<F: Family>(
     schedule: &Schedule,
     comm: &Communicator,
 ) -> Result<LayerParallel<F::Net>, TrainError> {
-    let grid = family.grid()?;
-    let partition = Partition::even(grid.n_steps(), comm.size())?;
+    model_on(family, schedule, comm, &Partition::even(family.grid()?.n_steps(), comm.size())?)
+}
+
+/// As [`model_of`], with given layers on every rank.
+pub fn model_on<F: Family>(
+    family: &F,
+    schedule: &Schedule,
+    comm: &Communicator,
+    partition: &Partition,
+) -> Result<LayerParallel<F::Net>, TrainError> {
     let network = family.part(partition.layers(comm.rank()))?;
-    LayerParallel::new(network, &grid, &partition, schedule, comm)
+    LayerParallel::new(network, &family.grid()?, partition, schedule, comm)
 }
 
 /// The gradients of one step.

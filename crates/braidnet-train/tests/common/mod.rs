@@ -1,6 +1,7 @@
 //! A small network, batches and samples for it, and what tests compare.
 #![allow(dead_code, missing_docs)]
 
+pub mod blocks;
 pub mod compare;
 pub mod families;
 pub mod recurrent;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use braidnet_grid::{Coarsening, GridError, Hierarchy, TimeGrid};
 use braidnet_mgrit::Propagator;
 use braidnet_nn::gru::{GruConfig, GruInputs, GruNet, Sequences, Steps};
-use braidnet_nn::{Network, NetworkError};
+use braidnet_nn::{Network, NetworkError, Pass};
 use braidnet_train::Task;
 use burn::tensor::{Device, Tensor, TensorData};
 
@@ -72,7 +72,7 @@ impl Family for GruConfig {
 
     fn plain_output(&self, input: &Sequences) -> Result<Tensor<2>, String> {
         let net = self.part(0..self.length).map_err(text)?;
-        let batch = net.prepare(net.batch(input, None));
+        let batch = net.prepare(net.batch(input, Pass::Evaluation));
         let hierarchy = Hierarchy::new(&self.grid().map_err(text)?, &Coarsening::none()).map_err(text)?;
         let mut u = net.open(input, &batch).ok_or("no opening layer")?;
         for n in 0..self.length {

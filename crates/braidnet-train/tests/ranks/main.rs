@@ -2,6 +2,10 @@
 #![allow(missing_docs)]
 
 mod all_states;
+mod balance;
+mod batch_norm;
+mod batch_norm_runs;
+mod blocks;
 mod buffers;
 mod checkpoints;
 #[path = "../common/mod.rs"]
@@ -17,10 +21,12 @@ mod gru_checkpoints;
 mod gru_copies;
 mod micro_batches;
 mod norm;
+mod of_any;
 mod per_token;
 mod plan;
 mod recompute;
 mod skip;
+mod space;
 mod tied;
 mod trainer;
 mod training;
@@ -52,6 +58,11 @@ fn main() {
         gru_copies::TESTS,
         gru_checkpoints::TESTS,
         all_states::TESTS,
+        blocks::TESTS,
+        batch_norm::TESTS,
+        batch_norm_runs::TESTS,
+        balance::TESTS,
+        space::TESTS,
     ]
     .concat();
     run_rank_tests(&tests);

@@ -54,7 +54,7 @@ fn training_is_bit_identical(comm: &Communicator) -> Checked {
 fn plain_output() -> Result<Vec<f32>, String> {
     let network = model(&config(10), &Schedule::sequential(), &Communicator::alone()).map_err(text)?;
     let network = network.network();
-    let samples = Samples(BATCH);
+    let samples = Samples { n: BATCH, is_training: false };
     let mut u = network.open(&batch(0).0, &samples).ok_or("no opening layer")?.0;
     for (layer, rhs) in network.block.layers() {
         let f = rhs.evaluate(TensorState(u.clone()), At { layer, dt: 0.1, batch: &samples });

@@ -1,18 +1,17 @@
 //! Transformers of every kind: what training makes of them does not depend on layer ranks, and is what they are.
 
-use std::path::Path;
-
+use braidnet_comm::Communicator;
 use braidnet_comm::testing::RankTest;
-use braidnet_comm::{Communicator, Mesh};
 use braidnet_mgrit::Relaxation;
 use braidnet_nn::CoarseOperator;
 use braidnet_nn::transformer::{EncoderDecoderConfig, TransformerConfig};
-use braidnet_train::{Activations, OptimizerConfig, Schedule, SolveConfig, TrainerConfig};
+use braidnet_train::{Activations, Schedule, SolveConfig};
 
-use crate::common::compare::{Checked, distance, ensure, same, same_bits, text};
-use crate::common::families::{Family, alone_of, decoder, encoder, fit_of, fresh_gradient, model_of, pair};
+use crate::common::compare::{Checked, distance, ensure, text};
+use crate::common::families::{Family, decoder, encoder, fresh_gradient, pair};
 use crate::common::pipeline;
-use crate::common::run::{mesh, meshes, training, with_folder};
+use crate::common::run::meshes;
+use crate::of_any::{agree, curve, plain};
 
 pub const TESTS: &[RankTest] = &[
     ("a_transformers_curve_does_not_depend_on_layer_ranks", a_transformers_curve_does_not_depend_on_layer_ranks),
@@ -58,74 +57,13 @@ fn of_all(
     Ok(())
 }
 
-/// Two epochs of two steps on six samples, the second step with two of them; clipped.
-fn eventful(out: &Path) -> TrainerConfig {
-    TrainerConfig { batch: 4, micro_batches: 2, clip: Some(0.5), optimizer: OptimizerConfig::Adam, ..training(out) }
-}
-
-fn curve<F: Family>(family: &F, world: &Communicator) -> Checked {
-    for schedule in schedules() {
-        with_folder(world, |folder| {
-            let what = format!("{family:?}, {schedule}");
-            let expected = alone_of(family, &schedule, eventful, 6)?;
-            let got = fit_of(family, &mesh(world, world.size())?, &schedule, &eventful(folder), 6).map_err(text)?;
-            same(&what, &(got.steps.len(), got.losses()), &(4, expected.losses()))?;
-            same(&what, &got.epochs, &expected.epochs)?;
-            same_bits(&what, &got.parameters, &expected.parameters)?;
-            let norms = |steps: &[braidnet_monitor::metrics::Step]| -> Vec<_> {
-                steps.iter().map(|step| (step.gradient_norm, step.clipped)).collect()
-            };
-            same(&what, &norms(&got.steps), &norms(&expected.steps))?;
-            let losses: Vec<f64> = expected.losses().into_iter().flatten().collect();
-            // The same samples again, in another order.
-            ensure(losses[2] + losses[3] < losses[0] + losses[1], || format!("{what}: losses {losses:?}"))
-        })?;
-    }
-    Ok(())
-}
-
 fn a_transformers_curve_does_not_depend_on_layer_ranks(world: &Communicator) -> Checked {
-    of_all(world, |family| curve(family, world), |family| curve(family, world))
-}
-
-/// On any mesh and cut the exact schedules have the same gradients, and those of one rank but for rounding.
-fn agree<F: Family>(family: &F, world: &Communicator) -> Checked {
-    let exact = Schedule::sequential();
-    let whole = fresh_gradient(family, &Mesh::alone(), &exact, (7, 1), None).map_err(text)?;
-    for mesh in meshes(world)? {
-        for cut in [(7, 1), (7, 3)] {
-            let expected = fresh_gradient(family, &mesh, &exact, cut, None).map_err(text)?;
-            let what = format!("{family:?}, {mesh:?}, {cut:?}");
-            let off = distance(&expected.gradients, &whole.gradients);
-            ensure(off < 1e-5, || format!("{what}: off by {off:e}"))?;
-            ensure((expected.loss / whole.loss - 1.0).abs() < 1e-6, || format!("{what}: loss {}", expected.loss))?;
-            for activations in [Activations::Store, Activations::Recompute] {
-                for schedule in [Schedule { activations, ..exact.clone() }, Schedule { activations, ..pipeline() }] {
-                    let got = fresh_gradient(family, &mesh, &schedule, cut, None).map_err(text)?;
-                    let what = format!("{what}, {schedule}");
-                    same(&what, &got.loss, &expected.loss)?;
-                    same_bits(&what, &got.gradients, &expected.gradients)?;
-                }
-            }
-        }
-    }
-    Ok(())
+    let all = schedules();
+    of_all(world, |family| curve(family, &all, world), |family| curve(family, &all, world))
 }
 
 fn a_transformers_schedules_agree_on_a_step(world: &Communicator) -> Checked {
     of_all(world, |family| agree(family, world), |family| agree(family, world))
-}
-
-fn plain<F: Family>(family: &F, world: &Communicator) -> Checked {
-    let samples: Vec<_> = (0..4).map(|n| family.sample(n)).collect();
-    let input = F::inputs(&samples);
-    let mut model = model_of(family, &Schedule::sequential(), world).map_err(text)?;
-    let values = |output: burn::tensor::Tensor<2>| output.to_data().iter::<f32>().collect::<Vec<_>>();
-    let scheduled = model.evaluate(4, Some(&input)).map_err(text)?.map(values);
-    let exact = model.evaluate_exact(4, Some(&input)).map_err(text)?.map(values);
-    let expected = (world.rank() + 1 == world.size()).then(|| family.plain_output(&input)).transpose()?.map(values);
-    same(&format!("{family:?}, as scheduled"), &scheduled, &expected)?;
-    same(&format!("{family:?}, exact"), &exact, &expected)
 }
 
 fn a_sequential_transformer_is_the_plain_loop(world: &Communicator) -> Checked {

@@ -1,9 +1,9 @@
 //! The networks that files describe.
 
 use anyhow::{Context, anyhow, bail, ensure};
-use braidnet::nn::OdeNet3dConfig;
 use braidnet::nn::gru::{GruConfig, GruForm, Sequences};
 use braidnet::nn::transformer::{Activation, EncoderDecoderConfig, Positions, SourceTarget, TransformerConfig};
+use braidnet::nn::{BlockNetConfig, NormKind, OdeNet3dConfig, Pooling};
 use braidnet::prelude::*;
 use braidnet::train::masked_cross_entropy;
 
@@ -13,6 +13,7 @@ use crate::file::File;
 pub enum Family {
     OdeNet2d(OdeNet2dConfig),
     OdeNet3d(OdeNet3dConfig),
+    Blocks(BlockNetConfig),
     Transformer(TransformerConfig),
     EncoderDecoder(EncoderDecoderConfig),
     Gru(GruConfig),
@@ -30,13 +31,15 @@ const LAYER_NORM_EPS: f64 = 1e-5;
 
 impl Family {
     /// The names of the families that can be built.
-    pub const BUILT: [&str; 6] = ["odenet2d", "odenet3d", "encoder", "decoder_only", "encoder_decoder", "implicit_gru"];
+    pub const BUILT: [&str; 7] =
+        ["odenet2d", "odenet3d", "odenet_blocks", "encoder", "decoder_only", "encoder_decoder", "implicit_gru"];
 
     /// The network that a file's metadata describes.
     pub fn of(file: &File) -> anyhow::Result<Self> {
         let family = match file.case.family.as_str() {
             "odenet2d" => Self::OdeNet2d(odenet2d(file)?),
             "odenet3d" => Self::OdeNet3d(odenet3d(file)?),
+            "odenet_blocks" => Self::Blocks(blocks(file)?),
             "encoder" => Self::Transformer(transformer(file, false)?),
             "decoder_only" => Self::Transformer(transformer(file, true)?),
             "encoder_decoder" => Self::EncoderDecoder(encoder_decoder(file)?),
@@ -46,6 +49,7 @@ impl Family {
         let valid = match &family {
             Self::OdeNet2d(config) => config.validate(),
             Self::OdeNet3d(config) => config.validate(),
+            Self::Blocks(config) => config.validate(),
             Self::Transformer(config) => config.validate(),
             Self::EncoderDecoder(config) => config.validate(),
             Self::Gru(config) => config.validate(),
@@ -103,6 +107,37 @@ fn odenet3d(file: &File) -> anyhow::Result<OdeNet3dConfig> {
         final_time: file.said("final_time", &case.final_time)?,
         depth_init: DepthInit::Independent,
         ..OdeNet3dConfig::new(file.said("layers", &case.layers)?, 1)
+    })
+}
+
+fn blocks(file: &File) -> anyhow::Result<BlockNetConfig> {
+    let case = &file.case;
+    let open = file.said("open", &case.open)?;
+    ensure!(open.contains("conv"), "{}: the opening layer {open:?} is not known: a convolution is", file.name);
+    let norm = open.contains("bn").then_some(NormKind::Batch);
+    if norm.is_some() {
+        let bn = file.said("bn", &case.bn)?;
+        let known = bn.contains("batch statistics") && bn.contains("eps 1e-5") && bn.contains("momentum 0.1");
+        ensure!(known, "{}: batch norm as {bn:?} is not known: eps 1e-5 and momentum 0.1 are", file.name);
+    }
+    let close = file.said("close", &case.close)?;
+    ensure!(close.contains("average pool"), "{}: the closing layer {close:?} is not known: pooling is", file.name);
+    let step = file.said("step", &case.step)?;
+    ensure!(step.contains("+ transitions"), "{}: the step {step:?} is not known", file.name);
+    let pooling = match file.said("transition", &case.transition)? {
+        transition if transition.contains("max_pool") => Pooling::Max,
+        transition if transition.contains("avg_pool") => Pooling::Average,
+        _ => Pooling::None,
+    };
+    Ok(BlockNetConfig {
+        image: extents(file)?,
+        classes: file.said("classes", &case.classes)?,
+        final_time: file.said("final_time", &case.final_time)?,
+        convs: if file.said("rhs", &case.rhs)?.contains("conv2") { 2 } else { 1 },
+        norm,
+        pooling,
+        depth_init: DepthInit::Independent,
+        ..BlockNetConfig::new(file.said("per_block", &case.per_block)?, file.said("channels", &case.channels)?)
     })
 }
 

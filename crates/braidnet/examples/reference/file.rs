@@ -21,6 +21,12 @@ pub struct Case {
     pub channels: Option<usize>,
     pub image: Option<Vec<usize>>,
     pub hidden: Option<usize>,
+    // Networks of blocks.
+    pub per_block: Option<Vec<usize>>,
+    pub transition: Option<String>,
+    pub step: Option<String>,
+    pub close: Option<String>,
+    pub bn: Option<String>,
     // Transformers.
     pub encoder_layers: Option<usize>,
     pub decoder_layers: Option<usize>,
@@ -83,15 +89,19 @@ impl File {
     }
 
     /// The name in the file of a parameter of ours: PyTorch numbers layers without leading zeros, and some files name the
-    /// parts of the opening and the closing layer, and those that layers share, directly. `tied` names the one that stands for another.
+    /// parts of the opening and the closing layer, and those that layers share, directly; batch norms are `bn`. `tied` names the one
+    /// that stands for another.
     pub fn name_of(&self, name: &str, tied: &[[String; 2]]) -> String {
         let plain = match name.strip_prefix("layers.").and_then(|rest| rest.split_once('.')) {
             Some((layer, rest)) => format!("layers.{}.{rest}", layer.parse().unwrap_or(0)),
             None => name.to_owned(),
         };
         let within = ["open.", "close.", "shared."].iter().find_map(|part| plain.strip_prefix(part)).map(str::to_owned);
-        let candidates = [Some(plain.clone()), within];
-        let known = candidates.into_iter().flatten().find(|name| self.has(&format!("param.{name}")));
+        let bn = plain.replace("open.norm.", "open_bn.").replace(".norm", ".bn");
+        let opening = plain.replace("open.conv.", "open.");
+        let candidates = [Some(plain.clone()), within, Some(bn), Some(opening)];
+        let is_there = |name: &String| ["param", "buffer_after"].iter().any(|of| self.has(&format!("{of}.{name}")));
+        let known = candidates.into_iter().flatten().find(is_there);
         let one = tied.iter().find(|names| names[1] == name).map(|names| &names[0]);
         match (known, one) {
             (Some(known), _) => known,
