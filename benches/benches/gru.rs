@@ -5,7 +5,7 @@
 //! trained step by step of the sequence for `N` steps of the optimizer before the errors are measured.
 #![allow(missing_docs)]
 
-use benches::{Batch, Variant, measure_errors, print, time_in_turns};
+use benches::{Batch, Variant, measure_errors, print, time_in_turns, train};
 use braidnet::comm::{mpi_world_size, under_mpi};
 use braidnet::data::motion;
 use braidnet::nn::gru::{GruCoarse, GruConfig, GruForm, GruNet, Sequences};
@@ -140,28 +140,15 @@ fn model(config: &GruConfig, schedule: &Schedule, comm: &Communicator) -> Result
     LayerParallel::new(network, &config.grid()?, &partition, schedule, comm)
 }
 
-/// Trains layer by layer, on a batch per step.
-fn train(model: &mut LayerParallel<GruNet>, batches: Vec<Batch<Sequences>>) -> Result<f64, TrainError> {
-    let mut optimizer = Optimizer::new(OptimizerConfig::Adam, 2e-3)?;
-    let mut last = f64::NAN;
-    for Batch { size, input, target } in batches {
-        let backward = model.forward(size, Some(&input))?.loss(|logits| cross_entropy(logits, target))?.backward()?;
-        last = backward.loss.unwrap_or(f64::NAN);
-        optimizer.step(model, backward.gradients);
-    }
-    // Known on the last rank only.
-    Ok(model.comm().all_gather(last, &())?.last().copied().unwrap_or(f64::NAN))
-}
-
 fn compare(options: &Options, length: usize, world: &Communicator) -> Result<(), TrainError> {
     let (config, mut batches) = (config(options, length), batches(options, length));
     let Some(batch) = batches.pop() else { return Ok(()) };
     let mut variants = variants(options, world.size());
     let mut trained = model(&config, &Schedule::sequential(), world)?;
-    let loss = train(&mut trained, batches)?;
+    let loss = train(&mut trained, batches, (OptimizerConfig::Adam, 2e-3))?;
     measure_errors(&mut trained, &batch, &mut variants)?;
     drop(trained);
-    let make = |schedule: &Schedule, comm: &Communicator| model(&config, schedule, comm);
+    let make = |_, schedule: &Schedule, comm: &Communicator| model(&config, schedule, comm);
     time_in_turns(world, &mut variants, (options.rounds, options.steps), &batch, make)?;
     if world.rank() == 0 {
         let Options { hidden, cells, batch, after, .. } = options;

@@ -6,7 +6,7 @@
 //! choose the network.
 #![allow(missing_docs)]
 
-use benches::{Batch, Variant, measure_errors, print, time_in_turns};
+use benches::{Batch, Variant, measure_errors, print, time_in_turns, train};
 use braidnet::comm::{mpi_world_size, under_mpi};
 use braidnet::prelude::*;
 use clap::Parser;
@@ -124,29 +124,16 @@ fn model(
     LayerParallel::new(network, &config.grid()?, &partition, schedule, comm)
 }
 
-/// Trains layer by layer for `n` steps, on other batches than the one measured.
-fn train(model: &mut LayerParallel<Transformer>, n: usize) -> Result<Option<f64>, TrainError> {
-    let mut optimizer = Optimizer::new(OptimizerConfig::Adam, 5e-4)?;
-    let mut last = None;
-    for step in 0..n {
-        let Batch { size, input, target } = batch(1 + step);
-        let backward = model.forward(size, Some(&input))?.loss(|logits| cross_entropy(logits, target))?.backward()?;
-        last = backward.loss;
-        optimizer.step(model, backward.gradients);
-    }
-    Ok(last)
-}
-
 fn compare(options: &Options, layers: usize, world: &Communicator) -> Result<(), TrainError> {
     let (config, batch) = (config(options, layers), batch(0));
     let mut variants = variants(world.size());
     let mut trained = model(&config, &Schedule::sequential(), world)?;
-    let loss = train(&mut trained, options.after)?;
-    // Known on the last rank only.
-    let loss = world.all_gather(loss.unwrap_or(f64::NAN), &())?.last().copied().filter(|loss| loss.is_finite());
+    // On other batches than the one measured.
+    let loss = train(&mut trained, (1..=options.after).map(self::batch), (OptimizerConfig::Adam, 5e-4))?;
+    let loss = Some(loss).filter(|loss| loss.is_finite());
     measure_errors(&mut trained, &batch, &mut variants)?;
     drop(trained);
-    let make = |schedule: &Schedule, comm: &Communicator| model(&config, schedule, comm);
+    let make = |_, schedule: &Schedule, comm: &Communicator| model(&config, schedule, comm);
     time_in_turns(world, &mut variants, (options.rounds, options.steps), &batch, make)?;
     if world.rank() == 0 {
         let kind = if under_mpi() { "processes (MPI)" } else { "threads" };

@@ -3,13 +3,14 @@
 //! `cargo bench -p benches` runs all of them on threads; under `mpirun -n 2`, with `--features mpi`, the bench `step`
 //! measures processes instead. Compare ratios of one run: absolute times depend on the machine and on what else it does.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use braidnet::prelude::*;
 
 mod variants;
 
-pub use variants::{Variant, measure_errors, print, time_in_turns};
+pub use variants::{Variant, measure_errors, measure_errors_of, print, time_in_turns};
 
 /// Samples of every batch.
 pub const BATCH: usize = 50;
@@ -74,6 +75,45 @@ pub fn time_steps<N: Network>(
         }
     }
     Ok(times)
+}
+
+/// Trains layer by layer, a step per batch; the last loss, on every rank.
+///
+/// # Errors
+/// A failed step.
+pub fn train<N: Network>(
+    model: &mut LayerParallel<N>,
+    batches: impl IntoIterator<Item = Batch<N::Input>>,
+    (optimizer, rate): (OptimizerConfig, f64),
+) -> Result<f64, TrainError> {
+    let mut optimizer = Optimizer::new(optimizer, rate)?;
+    let mut last = f64::NAN;
+    for Batch { size, input, target } in batches {
+        let backward = model.forward(size, Some(&input))?.loss(|logits| cross_entropy(logits, target))?.backward()?;
+        last = backward.loss.unwrap_or(f64::NAN);
+        optimizer.step(model, backward.gradients);
+    }
+    // Known on the last rank only.
+    Ok(model.comm().all_gather(last, &())?.last().copied().unwrap_or(f64::NAN))
+}
+
+/// Parameters by name, in PyTorch's layouts.
+type Parameters = HashMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn parameters<N: Network>(network: &N) -> Parameters {
+    let mut all = Parameters::new();
+    network.visit_parameters(|p| {
+        let values = p.to_torch_layout(p.values.clone()).to_data().iter::<f32>().collect();
+        all.insert(p.name, (p.shape, values));
+    });
+    all
+}
+
+fn with_parameters<N: Network>(model: &mut LayerParallel<N>, values: &Parameters) -> Result<(), TrainError> {
+    let loaded = model.network().clone().load(|name| values.get(name).cloned());
+    let network = loaded?;
+    model.update(|_| network);
+    Ok(())
 }
 
 /// How far a schedule is from exact, for one batch: its gradients of all ODE layers, and its last state's output.

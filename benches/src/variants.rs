@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use braidnet::prelude::*;
 
-use crate::{Batch, deciles, errors, time_steps};
+use crate::{Batch, deciles, errors, parameters, time_steps, with_parameters};
 
 /// A schedule, on so many ranks, and what was measured of it.
 pub struct Variant {
     name: String,
     schedule: Schedule,
     ranks: usize,
+    /// Which of several networks with the same parameters.
+    case: usize,
     times: Vec<Duration>,
     errors: [f64; 2],
 }
@@ -18,7 +20,12 @@ pub struct Variant {
 impl Variant {
     /// Nothing measured yet.
     pub fn new(name: impl Into<String>, schedule: Schedule, ranks: usize) -> Self {
-        Self { name: name.into(), schedule, ranks, times: Vec::new(), errors: [f64::NAN; 2] }
+        Self { name: name.into(), schedule, ranks, case: 0, times: Vec::new(), errors: [f64::NAN; 2] }
+    }
+
+    /// Of the network `case` in place of the first.
+    pub fn of_case(self, case: usize) -> Self {
+        Self { case, ..self }
     }
 }
 
@@ -38,6 +45,25 @@ pub fn measure_errors<N: Network>(
     Ok(())
 }
 
+/// As [`measure_errors`], of networks that `make` makes of a case and a schedule and that get the parameters of `trained`.
+///
+/// # Errors
+/// A failed solve.
+pub fn measure_errors_of<N: Network>(
+    trained: &LayerParallel<N>,
+    batch: &Batch<N::Input>,
+    variants: &mut [Variant],
+    make: impl Fn(usize, &Schedule, &Communicator) -> Result<LayerParallel<N>, TrainError>,
+) -> Result<(), TrainError> {
+    let values = parameters(trained.network());
+    for variant in variants {
+        let mut model = make(variant.case, &variant.schedule, trained.comm())?;
+        with_parameters(&mut model, &values)?;
+        variant.errors = errors(&mut model, batch)?;
+    }
+    Ok(())
+}
+
 /// Times training steps of all variants, which take turns: `rounds` times `steps` of each, on models that `make` makes.
 ///
 /// # Errors
@@ -47,12 +73,12 @@ pub fn time_in_turns<N: Network>(
     variants: &mut [Variant],
     (rounds, steps): (usize, usize),
     batch: &Batch<N::Input>,
-    make: impl Fn(&Schedule, &Communicator) -> Result<LayerParallel<N>, TrainError>,
+    make: impl Fn(usize, &Schedule, &Communicator) -> Result<LayerParallel<N>, TrainError>,
 ) -> Result<(), TrainError> {
     for _ in 0..rounds {
         for variant in variants.iter_mut() {
             if let Some(comm) = world.first_ranks(variant.ranks)? {
-                let mut model = make(&variant.schedule, &comm)?;
+                let mut model = make(variant.case, &variant.schedule, &comm)?;
                 variant.times.extend(time_steps(&mut model, batch, &comm, steps)?);
             }
             world.barrier()?;

@@ -1,6 +1,8 @@
 //! The examples as tests: tiny runs that must succeed, and command lines that must be refused.
 
 mod motion;
+mod pictures;
+mod solids;
 
 use std::env;
 use std::ffi::OsString;
@@ -11,14 +13,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use self::motion::Folders;
 use crate::cargo::{Executable, Workspace, root};
 use crate::command::{Panics, fails_within, run_within};
 use crate::mpi::Mpi;
 use crate::step::Steps;
 
 /// An example in a tiny configuration. `SHARED` at an argument's start is the folder of reference data; an argument
-/// of that folder may have one `*` in its file name. `MOTION` is a folder for those of [`Folders`].
+/// of that folder may have one `*` in its file name. `MOTION/NAME` and the like are those of [`FOLDERS`].
 struct Run {
     example: &'static str,
     args: &'static [&'static str],
@@ -26,6 +27,21 @@ struct Run {
     on_threads: &'static [&'static str],
     /// Numbers of ranks under mpirun.
     under_mpirun: &'static [usize],
+}
+
+/// Folders of data, made when an argument has the word: with what the name behind it says.
+type Make = fn(&Path, &str) -> Result<()>;
+const FOLDERS: [(&str, Make); 3] =
+    [("MOTION/", motion::write), ("PICTURES/", pictures::write), ("SOLIDS/", solids::write)];
+
+/// Every example.
+fn runs() -> impl Iterator<Item = &'static Run> {
+    [RUNS, pictures::RUNS, solids::RUNS].into_iter().flatten()
+}
+
+/// Every command line that must be refused.
+fn refusals() -> impl Iterator<Item = &'static Refusal> {
+    [REFUSALS, pictures::REFUSALS, solids::REFUSALS].into_iter().flatten()
 }
 
 const RUNS: &[Run] = &[
@@ -223,7 +239,7 @@ impl Examples {
     /// # Errors
     /// If one fails.
     pub fn run_on_threads(&self, steps: &mut Steps) -> Result<()> {
-        for run in RUNS {
+        for run in runs() {
             self.step(steps, run, "on threads", run.on_threads, Command::new)?;
         }
         Ok(())
@@ -234,7 +250,7 @@ impl Examples {
     /// # Errors
     /// If one fails.
     pub fn run_under_mpirun(&self, steps: &mut Steps, mpi: &Mpi) -> Result<()> {
-        for run in RUNS {
+        for run in runs() {
             for &n in run.under_mpirun {
                 self.step(steps, run, &format!("under mpirun -n {n}"), &[], |path| mpi.command(n, &path))?;
             }
@@ -247,10 +263,10 @@ impl Examples {
     /// # Errors
     /// At the first that succeeds, panics, or says something else.
     pub fn refuse_bad_input(&self) -> Result<()> {
-        let folders = Folders::new()?;
-        for Refusal { example, args, word } in REFUSALS {
+        let folders = tempfile::tempdir()?;
+        for Refusal { example, args, word } in refusals() {
             let mut command = Command::new(self.path(example)?);
-            command.args(with_folders(args, &folders)?).current_dir(root()).env_remove("RUST_BACKTRACE");
+            command.args(with_folders(args, folders.path())?).current_dir(root()).env_remove("RUST_BACKTRACE");
             fails_within(&mut command, REFUSAL_LIMIT, &[word], Panics::Forbidden)?;
         }
         Ok(())
@@ -293,8 +309,8 @@ impl Examples {
         start: impl FnOnce(PathBuf) -> Command,
     ) -> Result<()> {
         let outcome = steps.attempt(&format!("example {} {place}", run.example), || {
-            let folders = Folders::new()?;
-            let args = match arguments(&with_folders(run.args, &folders)?, &shared()) {
+            let folders = tempfile::tempdir()?;
+            let args = match arguments(&with_folders(run.args, folders.path())?, &shared()) {
                 Ok(args) => args,
                 Err(why) => return Ok(Err(why)),
             };
@@ -311,14 +327,17 @@ impl Examples {
     }
 }
 
-/// Arguments with the folders of motion signals filled in.
+/// Arguments with the folders of data filled in, made in `parent`.
 ///
 /// # Errors
 /// If one cannot be made.
-fn with_folders(args: &[&str], folders: &Folders) -> Result<Vec<String>> {
-    let filled = |arg: &&str| match arg.split_once("MOTION/") {
-        Some((flag, name)) => Ok(format!("{flag}{}", folders.folder(name)?.display())),
-        None => Ok((*arg).to_owned()),
+fn with_folders(args: &[&str], parent: &Path) -> Result<Vec<String>> {
+    let filled = |arg: &&str| {
+        let found = FOLDERS.iter().find_map(|(kind, make)| Some((arg.split_once(kind)?, kind, make)));
+        let Some(((flag, name), kind, make)) = found else { return Ok((*arg).to_owned()) };
+        let folder = parent.join(kind).join(name);
+        make(&folder, name)?;
+        Ok(format!("{flag}{}", folder.display()))
     };
     args.iter().map(filled).collect()
 }

@@ -33,7 +33,10 @@ pub mod prelude {
     pub use braidnet_mgrit::{MgritOptions, Relaxation, SolveReport, Tolerance};
     pub use braidnet_nn::gru::{GruConfig, GruNet, Sequences};
     pub use braidnet_nn::transformer::{EncoderDecoder, EncoderDecoderConfig, Transformer, TransformerConfig};
-    pub use braidnet_nn::{CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OpeningKind};
+    pub use braidnet_nn::{
+        BlockNet, BlockNetConfig, CoarseOperator, DepthInit, Network, OdeNet2d, OdeNet2dConfig, OdeNet3d,
+        OdeNet3dConfig, OpeningKind,
+    };
     pub use braidnet_train::data::{Bucketed, Feed, Images, InMemory, Labels, Stream};
     pub use braidnet_train::trainer::{End, Outcome, Plan, Samples, Trainer, TrainerConfig};
     pub use braidnet_train::{
@@ -43,6 +46,7 @@ pub mod prelude {
     pub use burn::tensor::{Device, Int, Tensor, TensorData};
 
     pub use crate::options::{
-        DeviceArgs, GruArgs, LaunchArgs, NetworkArgs, ScheduleArgs, TrainingArgs, TransformerArgs,
+        BlockArgs, DeviceArgs, GruArgs, LaunchArgs, NetworkArgs, ScheduleArgs, SpaceArgs, TrainingArgs,
+        TransformerArgs, VoxelArgs,
     };
 }

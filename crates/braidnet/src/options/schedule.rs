@@ -1,7 +1,7 @@
 //! How the solves are done.
 
 use braidnet_mgrit::{Method, Relaxation};
-use braidnet_train::{Activations, Schedule, ScheduleKind, SolveConfig};
+use braidnet_train::{Activations, InitialGuess, Schedule, ScheduleKind, SolveConfig};
 use clap::{Args, ValueEnum};
 
 /// Schedules by name.
@@ -56,6 +56,27 @@ pub enum SolverName {
     Newton,
 }
 
+/// What a solve begins with, by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GuessName {
+    /// Zeros.
+    Zero,
+    /// The first state at all points, through the transitions between them.
+    Carried,
+    /// Of every sample the mean state of its class so far; forward only, and without effect if the first down-cycle is skipped.
+    ClassMeans,
+}
+
+impl From<GuessName> for InitialGuess {
+    fn from(name: GuessName) -> Self {
+        match name {
+            GuessName::Zero => Self::Zero,
+            GuessName::Carried => Self::Carried,
+            GuessName::ClassMeans => Self::ClassMeans,
+        }
+    }
+}
+
 /// How the two solves of a training step are done.
 #[derive(Debug, Clone, Args)]
 pub struct ScheduleArgs {
@@ -98,6 +119,12 @@ pub struct ScheduleArgs {
     /// Start the backward solve on the coarsest level.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub bwd_skip_downcycle: bool,
+    /// What the forward solve begins with.
+    #[arg(long, value_enum, default_value_t = GuessName::Zero)]
+    pub fwd_guess: GuessName,
+    /// What the backward solve begins with.
+    #[arg(long, value_enum, default_value_t = GuessName::Zero)]
+    pub bwd_guess: GuessName,
     /// Relaxation of the coarse levels, both ways.
     #[arg(long, value_enum, default_value_t = RelaxationName::Fcf)]
     pub coarse_relax: RelaxationName,
@@ -128,6 +155,7 @@ impl ScheduleArgs {
             max_iters: self.fwd_max_iters,
             relaxation: self.fwd_relax.into(),
             skip_downcycle: self.fwd_skip_downcycle,
+            guess: self.fwd_guess.into(),
             ..common(self.fwd_cfactor)
         };
         let backward = SolveConfig {
@@ -135,6 +163,7 @@ impl ScheduleArgs {
             max_iters: self.bwd_max_iters,
             relaxation: self.bwd_relax.into(),
             skip_downcycle: self.bwd_skip_downcycle,
+            guess: self.bwd_guess.into(),
             ..common(self.bwd_cfactor)
         };
         let kind = match self.schedule {
