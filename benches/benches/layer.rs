@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use benches::BATCH;
+use braidnet::comm::keep_freed_memory;
 use braidnet::grid::{Coarsening, Hierarchy};
 use braidnet::mgrit::{Differentiable, Linearization, Output, Propagator};
 use braidnet::nn::{Samples, TensorState};
@@ -11,6 +12,7 @@ use braidnet::prelude::*;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 
 fn layer(c: &mut Criterion) {
+    keep_freed_memory();
     for channels in [3, 4, 12] {
         let config = OdeNet2dConfig::new(4, channels);
         let network = config.init(0..4, 1, 0, &Device::flex()).unwrap();

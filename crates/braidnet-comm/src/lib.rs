@@ -72,7 +72,7 @@ pub use communicator::{Communicator, N_TAGS, Tag};
 pub use environment::{mpi_world_size, under_mpi};
 pub use error::CommError;
 pub use identity::{set_thread_rank, thread_rank};
-pub use launch::{Launch, LaunchError, launch};
+pub use launch::{Launch, LaunchError, keep_freed_memory, launch};
 pub use mesh::{Axis, Degree, DegreeError, Mesh, MeshConfig, MeshError, MeshProblem, MeshShape};
 pub use receive::Receive;
 pub use reduce::{Reduce, ReduceOp};

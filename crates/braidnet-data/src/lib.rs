@@ -1,4 +1,4 @@
-//! Data sets for the examples: images, text and motion, from files or made up on the spot.
+//! Data sets for the examples: images, text, motion and voxels, from files or made up on the spot.
 //!
 //! Plain memory, no tensors: an [`ImageSet`] holds bytes and labels, and turns a batch of indices
 //! into normalised floats; sentences are numbers, and a batch of them is padded to one length; windows of

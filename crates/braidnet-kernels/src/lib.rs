@@ -1,5 +1,5 @@
-//! The pointwise kernels of transformers and of a gated recurrent unit on slices of floats: activations, softmax, layer
-//! normalisation, dropout, gates, sums; and the convolutions of ODE networks.
+//! What layers are made of, on slices of floats: of transformers and gated recurrent units the pointwise parts (activations, softmax, layer
+//! normalisation, dropout, gates, sums), of networks on grids the convolutions, norms and coarser grids.
 //!
 //! A tensor library runs a softmax or a layer normalisation as a chain of operations, each with a pass over memory and
 //! a tensor of its own. Here each is one call over slices that the caller owns, vectorised, with the pullback that the
@@ -8,7 +8,7 @@
 //! - [`Activation`]: GELU, ReLU, ELU, in place, with the derivative where it is wanted; [`erf()`] below them.
 //! - [`Attention`]: scaled, masked softmax of attention scores.
 //! - [`layer_norm()`]: with [`layer_norm_pullback`] and [`layer_norm_gradients`].
-//! - [`ChannelNorm`]: batch, group and instance normalisation of channels, with a ReLU behind; [`relu_pullback`].
+//! - [`ChannelNorm`]: batch, group and layer normalisation of channels, with a ReLU behind; [`relu_pullback`].
 //! - [`Conv`]: convolutions with windows of three positions along two or three axes, and their pullbacks.
 //! - [`Dropout`]: its mask is a function of a key, the row and the column, never of the order of evaluation.
 //! - [`gru_gates`] and [`GruStep`]: a gated recurrent unit as a step in time, fine or coarse, with its pullback and the

@@ -1,15 +1,19 @@
 //! Networks on burn whose layers are time steps.
 //!
 //! A network ([`OdeNet`]) is an opening layer, ODE layers `u + dt F(u)` and a closing layer. It has states, and takes
-//! inputs, of a [`StateSpace`], which also says what layers need of a batch besides the state: sizes, masks, randomness.
+//! inputs, of a [`StateSpace`], which also says what layers need of a batch besides the state (sizes, masks, randomness), which shape
+//! states have from point to point ([`ByPoint`]), and how they get to coarser grids.
 //!
 //! - [`OdeBlock`] is what the solver of [`braidnet_mgrit`] sees: on a batch ([`BlockOn`]) it implements `Propagator` and
 //!   `Differentiable` for any right-hand side `F` ([`RightHandSide`]); a [`CoarseOperator`] says what a coarse step does with
 //!   the layers it stands for. Layers at either end can stay outside ([`Depth::buffer`]).
-//! - [`OdeNet2d`] is an ODENet on images; [`transformer`] has encoders, decoders and encoder-decoders. Their right-hand sides
-//!   are linearised by hand; [`Autograd`] does it for any module that can be evaluated.
+//! - [`OdeNet2d`] is an ODENet on images, [`OdeNet3d`] one on voxels; [`BlockNet`] has blocks of ODE layers with norms ([`NormKind`]) and,
+//!   between them, layers of another kind ([`Transition`]). [`transformer`] has encoders, decoders and encoder-decoders. Their right-hand
+//!   sides are linearised by hand; [`Autograd`] does it for any module that can be evaluated.
 //! - [`gru`] has recurrent networks, whose layers are the steps of a sequence and share their parameters.
-//! - [`Network`] is what training asks of a network besides its layers.
+//! - [`SpaceCoarsening`] lets coarse levels have images or voxels of half the extents.
+//! - [`Network`] is what training asks of a network besides its layers. Running statistics of batch norms come with the gradients
+//!   ([`Gradient::is_statistic`]), and [`absorb_statistics`] has them taken up.
 //!
 //! Nothing here knows ranks: a part is simply the layers `first..first + n` of a longer network. Parameters have global names
 //! (`layers.00017.sa.q.weight`, or `shared.cells.0.h.weight` of what all layers share), and initial values from (seed, global layer)

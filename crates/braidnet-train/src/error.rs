@@ -69,6 +69,11 @@ pub enum TrainError {
         "the states of this network have no part per sample, which mean states of classes need: guess zero or carried"
     )]
     NoSamples,
+    /// Class means as a guess where samples have no class.
+    #[error(
+        "the task says no class of a sample, which mean states of classes need: set Task::classes, or guess zero or carried"
+    )]
+    NoClasses,
     /// Classes for another number of samples.
     #[error("{classes} classes for a batch of {samples} samples: say that of each")]
     WrongClasses {

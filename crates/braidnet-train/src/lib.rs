@@ -6,12 +6,14 @@
 //! - [`LayerParallel`] is a network spread over the layer axis: `forward`, `loss`, `backward`. Every rank calls the same
 //!   things; the opening layer works on the first rank, closing layer and loss on the last.
 //! - A [`Schedule`] says how the two solves are done, what is kept between them, and whether micro-batches go in turn or
-//!   as a pipeline; [`LayerParallel::gradient_error`] says how far the gradients are from the exact ones.
+//!   as a pipeline; [`LayerParallel::gradient_error`] says how far the gradients are from the exact ones. An [`InitialGuess`], or one given
+//!   by [`LayerParallel::set_guess`], is what solves begin with.
+//! - [`Schedule::partition`] says which rank gets which layers; a [`Balance`] goes by what [`LayerParallel::layer_costs`] measures.
 //! - [`control`] chooses a more exact schedule where the solves converge badly, or a cheaper one where that would do.
 //! - [`LayerParallel::train_step`] forms the gradients of a shard of a global batch, which a [`GradientReducer`] sums over
 //!   micro-batches and over the data axis. A [`Task`] has the loss, a mean over samples or over tokens; [`sum_copies`] makes copies of
 //!   a parameter one, [`Continuity`] holds layers together.
-//! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`].
+//! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`], and their running statistics.
 //! - [`data`] gives each rank its part of the samples.
 //!
 //! `docs/training.md` is the guide for users; the vocabulary that all crates share is in `docs/conventions.md`.

@@ -10,7 +10,7 @@ use crate::data::Micro;
 use crate::forward::{Forward, StateGuess, forward};
 use crate::guess::ClassMeans;
 use crate::snapshot::Parts;
-use crate::{GivenGuess, InitialGuess, MicroBatching, Schedule, SolveConfig, TrainError, reading};
+use crate::{GivenGuess, InitialGuess, MicroBatching, Schedule, SolveConfig, Task, TrainError, reading};
 
 /// The two solvers of a schedule.
 pub(crate) struct Solvers<S: State> {
@@ -315,7 +315,12 @@ impl<N: Network> LayerParallel<N> {
     }
 
     /// As [`LayerParallel::forward`], of a micro-batch.
-    pub(crate) fn forward_of<T>(&mut self, micro: &Micro<N::Input, T>) -> Result<Forward<'_, N>, TrainError> {
+    pub(crate) fn forward_of<T>(
+        &mut self,
+        micro: &Micro<N::Input, T>,
+        task: &Task<T>,
+    ) -> Result<Forward<'_, N>, TrainError> {
+        self.share_classes(task, micro.target.as_ref())?;
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
         self.forward_from(micro.size, batch, opened)
     }

@@ -186,8 +186,7 @@ impl<N: Network> LayerParallel<N> {
             reducer.next_micro_batch(is_last, micro.size as f64 / shard.global as f64);
             let items = task.n_items(micro.size, micro.target.as_ref());
             let weight = items as f64 / shard.global as f64;
-            self.share_classes(task, micro.target.as_ref())?;
-            let forward = self.forward_of(micro)?;
+            let forward = self.forward_of(micro, task)?;
             report.forwarded.note(forward.report.not_finite);
             let loss = forward.try_loss(|output| weighted(task, output, micro.target.as_ref(), weight))?;
             if let (Some(value), Some(output)) = (loss.value(), loss.output()) {

@@ -14,7 +14,7 @@
 //! | | |
 //! |---|---|
 //! | `--coarsen-space 0` | from level 0 to 1: levels 1 and 2 have 15^3 voxels |
-//! | `--coarsen-space 0,1` | at both transitions: level 1 has 15^3 voxels, level 2 has 7^3 |
+//! | `--coarsen-space 0,1` | at both steps down: level 1 has 15^3 voxels, level 2 has 7^3 |
 //! | `--coarsen-space 1` | only from level 1 to 2: level 2 has 15^3 voxels |
 //!
 //! Without options the network and its grids are smaller, such that both runs take a minute or two on two cores.

@@ -40,8 +40,8 @@ pub mod prelude {
     pub use braidnet_train::data::{Bucketed, Feed, Images, InMemory, Labels, Stream};
     pub use braidnet_train::trainer::{End, Outcome, Plan, Samples, Trainer, TrainerConfig};
     pub use braidnet_train::{
-        Activations, Backward, GradientError, GradientReducer, LayerParallel, LearningRate, Optimizer, OptimizerConfig,
-        Schedule, ScheduleKind, SolveConfig, Task, TrainError, correct, cross_entropy,
+        Activations, Backward, Balance, GradientError, GradientReducer, InitialGuess, LayerParallel, LearningRate,
+        Optimizer, OptimizerConfig, Schedule, ScheduleKind, SolveConfig, Task, TrainError, correct, cross_entropy,
     };
     pub use burn::tensor::{Device, Int, Tensor, TensorData};
 

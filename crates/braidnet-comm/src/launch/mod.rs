@@ -1,5 +1,6 @@
 //! Starting the ranks.
 
+mod memory;
 mod run;
 mod threads;
 
@@ -67,6 +68,8 @@ pub enum LaunchError {
 /// Threads that have not returned 10 seconds after the first failure cannot be ended one by one: `rank r: reason` then
 /// goes to stderr, and the whole process ends with exit code 1.
 ///
+/// The process then keeps the memory that it frees ([`keep_freed_memory`]).
+///
 /// # Communication
 /// Under MPI, collective over all processes at its start and end.
 pub fn launch<T, E, F>(launch: &Launch, program: F) -> Result<Vec<T>, LaunchError>
@@ -78,6 +81,7 @@ where
     if launch.ranks == Some(0) {
         return Err(LaunchError::NoRanks);
     }
+    keep_freed_memory();
     let patience = launch.patience.unwrap_or(PATIENCE);
     #[cfg(feature = "mpi")]
     if under_mpi() {
@@ -89,4 +93,5 @@ where
     }
 }
 
+pub use memory::keep_freed_memory;
 pub(crate) use run::{STACK, run_rank};

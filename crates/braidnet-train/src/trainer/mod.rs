@@ -28,7 +28,7 @@ pub use plan::{Plan, RankPlan};
 
 use crate::control::{Controller, Ladder};
 use crate::data::Feed;
-use crate::{GradientReducer, LayerParallel, Optimizer, Schedule, Task, TrainError};
+use crate::{GradientReducer, InitialGuess, LayerParallel, Optimizer, Schedule, Task, TrainError};
 
 /// Samples to train on or to be judged by, as one rank has them.
 pub struct Samples<I, T> {
@@ -76,6 +76,9 @@ impl<N: Network, T> Trainer<N, T> {
         config.validate()?;
         if config.continuity.is_some_and(|gamma| gamma > 0.0) && model.network().shares_parameters() {
             return Err(TrainError::ContinuityOfOne);
+        }
+        if schedule.forward.guess == InitialGuess::ClassMeans && task.classes.is_none() {
+            return Err(TrainError::NoClasses);
         }
         let optimizer = Optimizer::new(config.optimizer, config.learning_rate.rate)?;
         let reducer = GradientReducer::new(model.network(), schedule, mesh.data(), &model.device())?;

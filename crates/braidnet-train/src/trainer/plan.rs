@@ -91,7 +91,11 @@ fn plan_of<N: Network>(
     let state = mean(&|point| network.state_bytes(point, &batch));
     let tape = mean(&|layer| network.tape_bytes(layer, &batch));
     let mut parameters = 0;
-    network.visit_parameters(|p| parameters += p.shape.iter().product::<usize>() as u64);
+    network.visit_parameters(|p| {
+        if !p.is_statistic {
+            parameters += p.shape.iter().product::<usize>() as u64;
+        }
+    });
     let mut plan = RankPlan {
         layers: layers.clone(),
         points: vec![layers.len() + 1],

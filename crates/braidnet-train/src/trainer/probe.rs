@@ -51,7 +51,7 @@ impl<N: Network> LayerParallel<N> {
         task: &Task<T>,
     ) -> Result<GradientError, TrainError> {
         let loss = |output| weighted(task, output, micro.target.as_ref(), 1.0);
-        let gradients = self.forward_of(micro)?.try_loss(loss)?.backward()?.gradients;
+        let gradients = self.forward_of(micro, task)?.try_loss(loss)?.backward()?.gradients;
         let exact = self.exact_forward_of(micro)?.try_loss(loss)?.backward()?.gradients;
         self.forget_exact();
         self.distance(&gradients, exact)
@@ -64,7 +64,7 @@ impl<N: Network> LayerParallel<N> {
         task: &Task<T>,
     ) -> Result<[SolveReport; 2], TrainError> {
         let loss = |output| weighted(task, output, micro.target.as_ref(), 1.0);
-        let (forward, backward) = self.forward_of(micro)?.try_loss(loss)?.backward_into(|_| Ok(()))?;
+        let (forward, backward) = self.forward_of(micro, task)?.try_loss(loss)?.backward_into(|_| Ok(()))?;
         Ok([forward, backward])
     }
 

@@ -19,6 +19,7 @@ mod exchange;
 mod gru;
 mod gru_checkpoints;
 mod gru_copies;
+mod guesses;
 mod micro_batches;
 mod norm;
 mod of_any;
@@ -38,6 +39,7 @@ fn main() {
     let tests: Vec<RankTest> = [
         training::TESTS,
         data_axis::TESTS,
+        guesses::TESTS,
         micro_batches::TESTS,
         recompute::TESTS,
         norm::TESTS,

@@ -63,7 +63,7 @@ pub enum GuessName {
     Zero,
     /// The first state at all points, through the transitions between them.
     Carried,
-    /// Of every sample the mean state of its class so far; forward only, and without effect if the first down-cycle is skipped.
+    /// Of every sample the mean state of its class so far; forward only, and without effect if the first down-cycle is skipped on grids of one size.
     ClassMeans,
 }
 
