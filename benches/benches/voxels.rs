@@ -81,10 +81,11 @@ fn variants(options: &Options, ranks: usize) -> Vec<Variant> {
         Variant::new("sequential, 1 rank", Schedule::sequential(), 1),
         Variant::new("sequential", Schedule::sequential(), ranks),
     ];
+    // No iterations: layer by layer.
     let mut add = |ranks, levels, [forward, backward]: [usize; 2], guess, case: usize| {
         let [forward_solve, backward_solve] = [forward, backward].map(|max_iters| SolveConfig {
-            max_levels: levels,
-            max_iters,
+            max_levels: if max_iters == 0 { 1 } else { levels },
+            max_iters: max_iters.max(1),
             guess,
             relaxation: if options.fcf { Relaxation::Fcf(1) } else { Relaxation::F },
             ..SolveConfig::new(options.cfactor)
@@ -104,6 +105,10 @@ fn variants(options: &Options, ranks: usize) -> Vec<Variant> {
         }
     }
     add(ranks, 2, [1, 1], Carried, 1);
+    add(ranks, 2, [0, 1], Zero, 0);
+    for case in 0..=3 {
+        add(ranks, 3, [0, 1], if case == 0 { Zero } else { Carried }, case);
+    }
     if options.many {
         for case in 1..=3 {
             add(ranks, 3, [1, 1], Zero, case);

@@ -51,8 +51,9 @@ use report::print_table;
 
 /// What differs from the defaults that programs share.
 const DEFAULTS: &[(&str, &str)] = &[
-    // Where space is empty all voxels have the same state, and a small error of it flips all their ReLUs at once: after one
-    // iteration gradients are wrong by half in some steps, after two they are not.
+    // Where space is empty all voxels have the same state, and a small error of it flips all their ReLUs at once: with states of one
+    // iteration gradients are wrong by half in some steps.
+    ("schedule", "mixed"),
     ("fwd-max-iters", "2"),
     // For coarser grids, which cannot show all of a state.
     ("fwd-guess", "carried"),

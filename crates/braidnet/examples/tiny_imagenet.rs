@@ -47,6 +47,8 @@ use report::print_table;
 /// What differs from the defaults that programs share.
 const DEFAULTS: &[(&str, &str)] = &[
     ("blocks", "4,4,4,4"),
+    // Exact states, for the running statistics and the accuracy, and the shorter way on two ranks.
+    ("schedule", "mixed"),
     ("fwd-max-iters", "2"),
     ("epochs", "6"),
     ("batch", "20"),
