@@ -6,10 +6,10 @@ use braidnet_grid::{GridError, TimeGrid};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::Depth;
 use crate::closing::Pooled;
 use crate::grid_space::ImageSpace;
 use crate::init::{Stream, draw, draw_layer_of_block};
-use crate::ode_net::Depth;
 use crate::space_coarsening::coarse_extent;
 use crate::transition::{BlockLayer, halved};
 use crate::{

@@ -6,9 +6,9 @@ use braidnet_grid::{GridError, TimeGrid};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::Depth;
 use crate::grid_space::ImageSpace;
 use crate::init::{Stream, draw, draw_layer};
-use crate::ode_net::Depth;
 use crate::{CoarseOperator, ConvRhs, Dense, DepthInit, NetworkError, OdeNet, Opening, OpeningKind, SpaceCoarsening};
 
 /// The part of an ODENet on images that consists of consecutive layers; made by [`OdeNet2dConfig::init`].

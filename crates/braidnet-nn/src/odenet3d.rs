@@ -6,10 +6,10 @@ use braidnet_grid::{GridError, TimeGrid};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use crate::Depth;
 use crate::conv3d::Conv3dRhs;
 use crate::grid_space::VoxelSpace;
 use crate::init::{Stream, draw, draw_layer};
-use crate::ode_net::Depth;
 use crate::opening::Repeat;
 use crate::{CoarseOperator, Dense, DepthInit, NetworkError, OdeNet, SpaceCoarsening};
 

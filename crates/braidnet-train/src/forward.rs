@@ -9,7 +9,8 @@ use braidnet_nn::{ByPoint, Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
 use crate::guess::ClassMeans;
-use crate::model::{Opened, Solvers};
+use crate::model::Opened;
+use crate::solvers::Solvers;
 use crate::{GivenGuess, InitialGuess, TrainError, reading, sum_copies};
 
 /// What a forward solve begins with.

@@ -39,6 +39,7 @@ mod reading;
 mod reducer;
 mod schedule;
 mod snapshot;
+mod solvers;
 mod spread;
 mod step;
 pub mod trainer;

@@ -11,7 +11,7 @@ use braidnet_mgrit::{
 };
 use braidnet_nn::Network;
 
-use crate::model::Solvers;
+use crate::solvers::Solvers;
 use crate::{InitialGuess, LayerParallel, MicroBatching, OptimizerConfig, Schedule, SolveConfig, TrainError};
 
 /// The plan of a training step.
