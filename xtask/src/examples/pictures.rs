@@ -21,7 +21,14 @@ pub const RUNS: &[Run] = &[
     Run {
         example: NAME,
         args: &["--blocks=4,3", "--channels=2", "--train-samples=4", "--test-samples=4", "--classes=2"],
-        on_threads: &["--batch=4", "--epochs=1", "--fwd-levels=3", "--fwd-cfactor=2", "--coarsen-space=0,1"],
+        on_threads: &[
+            "--batch=4",
+            "--epochs=1",
+            "--schedule=layer-parallel",
+            "--fwd-levels=3",
+            "--fwd-cfactor=2",
+            "--coarsen-space=0,1",
+        ],
         under_mpirun: &[],
     },
     Run {
@@ -46,7 +53,7 @@ pub const REFUSALS: &[Refusal] = &[
     refusal(&["--blocks", "1,1,1,1,1,1,1,1"], "use at most 7 blocks"),
     refusal(&["--coarsen-space", "0,1,2,3"], "a transition from extents"),
     refusal(
-        &["--blocks", "200", "--fwd-cfactor", "2", "--fwd-levels", "8", "--coarsen-space", "0,1,2,3,4,5,6"],
+        &["--blocks", "200", "--bwd-cfactor", "2", "--bwd-levels", "8", "--coarsen-space", "0,1,2,3,4,5,6"],
         "no points left on level 7",
     ),
     refusal(&["--blocks", "2,1", "--layer-ranks", "5"], "ranks"),

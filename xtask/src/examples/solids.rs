@@ -43,7 +43,7 @@ pub const REFUSALS: &[Refusal] = &[
     refusal(&["--side", "7"], "--side is 7: use 8 to 128"),
     refusal(&["--side", "129"], "--side is 129: use 8 to 128"),
     refusal(
-        &["--side", "8", "--fwd-cfactor", "2", "--fwd-levels", "5", "--coarsen-space", "0,1,2,3"],
+        &["--side", "8", "--bwd-cfactor", "2", "--bwd-levels", "5", "--coarsen-space", "0,1,2,3"],
         "[8, 8, 8] have no points left on level 4",
     ),
     refusal(&["--layers", "4", "--layer-ranks", "5"], "ranks"),
