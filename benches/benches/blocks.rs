@@ -118,15 +118,13 @@ fn model(
     LayerParallel::new(network, &grid, &partition, schedule, comm)
 }
 
-/// What the cost model of a training step says of so many ranks: `sum over ranks` of the dearest rank's layers, and of the coarse
-/// solves, one after the other, whose steps are the first layers of their runs.
+/// What the cost model of a training step on two levels says of so many ranks: the layers of the dearest one, and the coarse solves,
+/// whose steps are one after the other. A midpoint step costs two forward passes, its pullback one: together about what a layer
+/// costs forward and back.
 fn predicted(costs: &[f64], ranks: usize, cfactor: usize) -> Option<f64> {
     let partition = Partition::by_cost(costs, ranks).ok()?;
     let fine = (0..ranks).map(|rank| costs[partition.layers(rank)].iter().sum::<f64>()).fold(0.0, f64::max);
-    // A midpoint step costs two forward passes, its pullback one of about as much: of linearisation, pullback and gradients, which
-    // the costs are of, about one part of three each.
-    let coarse: f64 = costs.iter().step_by(cfactor).sum();
-    Some(fine + coarse)
+    Some(fine + costs.iter().step_by(cfactor).sum::<f64>())
 }
 
 fn compare(options: &Options, world: &Communicator) -> Result<(), TrainError> {
@@ -167,13 +165,16 @@ fn compare(options: &Options, world: &Communicator) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Strong scaling by the cost model.
+/// Strong scaling, and weak scaling with as many times more layers as ranks, by the cost model.
 fn scaling(costs: &[f64]) {
     let all: f64 = costs.iter().sum();
     println!("  by the cost model, of {:.1} ms for all layers one after the other:", 1e3 * all);
+    println!("  {:>5}  {:^32}  {:^32}", "ranks", "speed-up, cfactor 4 / 8 / 16", "weak efficiency, 4 / 8 / 16");
     for ranks in [1, 2, 4, 8, 16, 32] {
-        let speed_ups = [4, 8, 16].map(|cfactor| predicted(costs, ranks, cfactor).map_or(f64::NAN, |t| all / t));
-        let [four, eight, sixteen] = speed_ups;
-        println!("  {ranks:>4} ranks: cfactor 4 {four:5.2} x, 8 {eight:5.2} x, 16 {sixteen:5.2} x");
+        let deeper = costs.repeat(ranks);
+        let strong = [4, 8, 16].map(|cfactor| predicted(costs, ranks, cfactor).map_or(f64::NAN, |t| all / t));
+        let weak = [4, 8, 16].map(|cfactor| predicted(&deeper, ranks, cfactor).map_or(f64::NAN, |t| all / t));
+        let [strong, weak] = [strong, weak].map(|of| of.map(|x| format!("{x:.2}")).join(" / "));
+        println!("  {ranks:>5}  {strong:^32}  {weak:^32}");
     }
 }

@@ -14,11 +14,7 @@ mod folder;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use crate::{
@@ -86,32 +82,6 @@ impl ModelSet {
     /// Where `i` is not below [`len`](VoxelSet::len), as a slice does.
     pub fn file(&self, i: usize) -> &Path {
         &self.models[i].file
-    }
-
-    /// Makes every grid once, by `threads` threads (at least one), and drops the models where that fails. Gives what
-    /// was wrong with those, in the order of the models; nothing where all are sound. With a cache, it is full
-    /// afterwards.
-    pub fn check(&mut self, threads: usize) -> Vec<DataError> {
-        let (next, faults) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        let work = || {
-            loop {
-                let i = next.fetch_add(1, Ordering::Relaxed);
-                if i >= self.len() {
-                    break;
-                }
-                if let Err(error) = self.voxels(i) {
-                    faults.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).push((i, error));
-                }
-            }
-        };
-        thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
-
-        let mut faults = faults.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        faults.sort_by_key(|&(i, _)| i);
-        for &(i, _) in faults.iter().rev() {
-            self.models.remove(i);
-        }
-        faults.into_iter().map(|(_, error)| error).collect()
     }
 
     /// How many grids could not be kept in the cache, as when the disk is full. That costs time, and nothing else: they

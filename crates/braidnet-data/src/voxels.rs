@@ -29,6 +29,9 @@ mod inside;
 mod triangle;
 
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use crate::{DataError, off::Mesh};
 use triangle::Triangle;
@@ -84,6 +87,35 @@ pub struct VoxelSplit<S> {
     pub train: S,
     /// What it is judged by; never trained on.
     pub test: S,
+}
+
+/// Makes the grid of each of `samples` once, on `threads` threads (at least one). Those that cannot be made, in their order, each with
+/// what is wrong; after more than `most` of them no others are tried. A set with a cache has these grids in it afterwards.
+///
+/// # Panics
+/// Where a sample is not below [`len`](VoxelSet::len).
+pub fn broken(
+    set: &(impl VoxelSet + ?Sized),
+    samples: &[usize],
+    most: usize,
+    threads: usize,
+) -> Vec<(usize, DataError)> {
+    let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let found = || broken.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        while let Some(&sample) = samples.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = set.voxels(sample) {
+                found().push((sample, error));
+            }
+            if found().len() > most {
+                break;
+            }
+        }
+    };
+    thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
+    let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
+    broken.sort_by_key(|(sample, _)| *sample);
+    broken
 }
 
 /// The grid of `n` voxels a side of a mesh.

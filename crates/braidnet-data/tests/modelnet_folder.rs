@@ -9,7 +9,7 @@ use braidnet_data::{
     DataError, LineFault,
     modelnet::{self, ModelSet},
     off,
-    voxels::{Fill, VoxelSet, voxelise},
+    voxels::{Fill, VoxelSet, broken, voxelise},
 };
 use models::{Folder, TETRAHEDRON};
 
@@ -131,24 +131,23 @@ fn a_broken_model_is_named_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_check_drops_the_broken_and_says_what_was_wrong() {
+fn broken_models_are_found_in_their_order() {
     let folder = Folder::sound("");
     for threads in [0, 1, 3, 16] {
-        let mut set = folder.open(None).unwrap().train;
-        assert!(set.check(threads).is_empty());
-        assert_eq!(set.len(), 3);
+        assert!(broken(&folder.open(None).unwrap().train, &[0, 1, 2], 0, threads).is_empty());
     }
     fs::write(folder.root().join("bed/train/bed_0000.off"), "no mesh").unwrap();
     fs::write(folder.root().join("night_stand/train/night_stand_0001.OFF"), "OFF\n").unwrap();
+    let set = folder.open(None).unwrap().train;
+    let samples: Vec<usize> = (0..set.len()).collect();
+    assert_eq!(samples.len(), 4);
     for threads in [1, 3] {
-        let mut set = folder.open(None).unwrap().train;
-        assert_eq!(set.len(), 4);
-        let dropped: Vec<String> = set.check(threads).iter().map(DataError::to_string).collect();
-        assert!(dropped[0].contains("bed_0000.off:1: begins with \"no mesh\""), "{dropped:?}");
-        assert!(dropped[1].contains("night_stand_0001.OFF:1: sizes \"\""), "{dropped:?}");
-        assert_eq!(dropped.len(), 2);
-        assert_eq!(names(&set), [("bed_0001.off".to_owned(), 0), ("bed_0002.off".to_owned(), 0)]);
-        assert_eq!(set.class_names().len(), 2, "the labels of the others stay");
-        assert!(set.check(threads).is_empty());
+        let found = broken(&set, &samples, 2, threads);
+        let [first, second] = &found[..] else { panic!("{found:?}") };
+        assert!(first.1.to_string().contains("bed_0000.off:1: begins with \"no mesh\""), "{first:?}");
+        assert!(second.1.to_string().contains("night_stand_0001.OFF:1: sizes \"\""), "{second:?}");
+        assert!(first.0 < second.0);
     }
+    assert_eq!(broken(&set, &samples, 0, 1).len(), 1, "no others are tried behind one too many");
+    assert!(broken(&set, &[1, 2], 0, 2).is_empty(), "only those asked for");
 }

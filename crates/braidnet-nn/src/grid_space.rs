@@ -77,7 +77,11 @@ impl Transfer for Samples {
     fn unpack(bytes: &[u8], _: &Device) -> Result<Self, CommError> {
         let malformed = || CommError::malformed("batch", "16 bytes", format!("{} bytes", bytes.len()));
         let (n, is_training) = bytes.split_at_checked(size_of::<u64>()).ok_or_else(malformed)?;
-        Ok(Self { n: u64::unpack(n, &())? as usize, is_training: u64::unpack(is_training, &())? == 1 })
+        let is_training = match u64::unpack(is_training, &())? {
+            flag @ (0 | 1) => flag == 1,
+            other => return Err(CommError::malformed("batch", "0 or 1 for evaluation or training", other)),
+        };
+        Ok(Self { n: u64::unpack(n, &())? as usize, is_training })
     }
 }
 

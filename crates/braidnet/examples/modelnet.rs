@@ -25,29 +25,32 @@ mod coarse_space;
 mod data;
 #[path = "common/epochs.rs"]
 mod epochs;
+#[path = "common/fit.rs"]
+mod fit;
 #[path = "modelnet/grids.rs"]
 mod grids;
-#[path = "modelnet/phase.rs"]
+#[path = "common/phase.rs"]
 mod phase;
 #[path = "common/report.rs"]
 mod report;
 #[path = "common/run.rs"]
 mod run;
+#[path = "modelnet/training.rs"]
+mod training;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use braidnet::config::ConfigArgs;
 use braidnet::data::voxels::{Fill, SIDES};
 use braidnet::describe;
 use braidnet::prelude::*;
 use clap::{Parser, ValueEnum};
 
-use data::{Data, Sizes};
-use epochs::print_epochs;
-use phase::{Phase, Trained, train};
-use report::print_table;
+use data::Data;
+use phase::{Phase, name_of, print_tables, run_both};
+use training::train;
 
 /// What differs from the defaults that programs share.
 const DEFAULTS: &[(&str, &str)] = &[
@@ -200,50 +203,19 @@ fn compare(options: &Options, table: &str, world: &Communicator, data: &Data) ->
         println!("{table}");
     }
     if is_first {
-        phase::warn(options)?;
+        training::warn(options)?;
     }
     let sizes = data.sizes(world)?;
     if options.dry_run {
-        return phase::dry_run(options, &mesh, &sizes);
+        return training::dry_run(options, &mesh, &sizes);
     }
-    let mut runs: Vec<Trained> = Vec::new();
-    let mut end = End::Finished;
-    if options.has_baseline() {
-        let (baseline, how) = baseline(options, world, (data, &sizes)).context("sequential run")?;
-        end = how;
-        runs.extend(baseline);
-    }
-    if end == End::Finished {
-        runs.push(trained(options, table, &mesh, (data, &sizes))?);
-    }
+    let schedule = options.schedule.schedule();
+    let kind = name_of(options.schedule.schedule);
+    let asked = Phase::asked(&kind, &schedule, &mesh, table);
+    let baseline = options.has_baseline().then(|| options.solved_layers()).transpose()?;
+    let runs = run_both(world, &mesh, baseline, &asked, |phase, mesh| train(options, phase, mesh, (data, &sizes)))?;
     if is_first {
-        conclude(runs);
+        print_tables(&["test"], runs, || ());
     }
     Ok(())
-}
-
-/// The sequential run, on rank 0, and how it ended; the others wait for it.
-fn baseline(options: &Options, world: &Communicator, data: (&Data, &Sizes)) -> anyhow::Result<(Option<Trained>, End)> {
-    let (name, schedule) = ("sequential, 1 rank".to_owned(), Schedule::sequential());
-    let phase = Phase { name, schedule: &schedule, configuration: None, is_baseline: true };
-    run::alone(world, options.solved_layers()?, |mesh| train(options, &phase, mesh, data), |trained| trained.end)
-}
-
-/// The run that was asked for.
-fn trained(options: &Options, table: &str, mesh: &Mesh, data: (&Data, &Sizes)) -> anyhow::Result<Trained> {
-    let (schedule, shape) = (options.schedule.schedule(), mesh.shape());
-    let kind = options.schedule.schedule.to_possible_value().map(|value| value.get_name().to_owned());
-    let name = format!("{}, {} x {} ranks", kind.unwrap_or_default(), shape.layer_ranks, shape.data_ranks);
-    let phase = Phase { name, schedule: &schedule, configuration: Some(table.to_owned()), is_baseline: false };
-    train(options, &phase, mesh, data)
-}
-
-/// The tables of all runs.
-fn conclude(runs: Vec<Trained>) {
-    let (rows, epochs): (Vec<_>, Vec<_>) = runs.into_iter().map(|run| (run.row, run.epochs)).unzip();
-    let rows: Vec<_> = rows.into_iter().flatten().collect();
-    let epochs: Vec<_> = rows.iter().map(|row| row.name.clone()).zip(epochs).collect();
-    print_epochs(&["test"], &epochs);
-    print_table(&rows);
-    println!("{}", rows.last().map_or("", |row| row.end.as_str()));
 }

@@ -55,23 +55,6 @@ impl ChannelNorm {
         }
     }
 
-    /// The pullback of [`ChannelNorm::apply`] where the moments are constants, such as running ones:
-    /// `dx = dy * weight / sqrt(variance + eps)`; `dx` is overwritten.
-    pub fn pullback_constant(&self, dy: &[f32], variance: &[f32], weight: &[f32], dx: &mut [f32]) {
-        self.check(dy, variance.len(), variance.len());
-        debug_assert_eq!((dx.len(), weight.len()), (dy.len(), self.channels), "dx, weight");
-        vectorised(
-            #[inline(always)]
-            || {
-                let rows = dy.chunks_exact(self.positions).zip(dx.chunks_exact_mut(self.positions));
-                for (row, (dy, dx)) in rows.enumerate() {
-                    let scale = self.inverse_std(variance[self.part_of_row(row)]) * weight[row % self.channels];
-                    dx.iter_mut().zip(dy).for_each(|(dx, dy)| *dx = scale * dy);
-                }
-            },
-        );
-    }
-
     /// The gradients of the weight, sums of `dy * n` per channel, and of the bias, sums of `dy`; both are overwritten.
     ///
     /// `dy` is the derivative by the output before the ReLU, the moments are those that [`ChannelNorm::apply`] had.

@@ -6,12 +6,12 @@ use std::thread;
 use anyhow::{bail, ensure};
 use braidnet::data::modelnet::{self, ModelSet};
 use braidnet::data::solids;
-use braidnet::data::voxels::{VoxelSet, VoxelSplit};
+use braidnet::data::voxels::{VoxelSet, VoxelSplit, broken};
 use braidnet::prelude::*;
 use burn_dataset::InMemDataset;
 
 use crate::Options;
-use crate::grids::{Grids, broken, first_of_each_class};
+use crate::grids::{Grids, first_of_each_class};
 
 /// Shapes with their kinds.
 pub type Shapes = Samples<Tensor<5>, Tensor<1, Int>>;

@@ -1,10 +1,7 @@
 //! Which samples of a set are used, and their grids as a loader's thread makes them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
 
-use braidnet::data::DataError;
 use braidnet::data::voxels::VoxelSet;
 use burn_dataset::{Dataset, DatasetError};
 
@@ -35,25 +32,4 @@ pub fn first_of_each_class(set: &dyn VoxelSet, n: usize) -> Vec<usize> {
         *count <= n
     };
     (0..set.len()).filter(|i| first(i)).collect()
-}
-
-/// Makes the grid of each of `samples` once, on `threads` threads. Those that cannot be made, in their order; after more than
-/// `most` of them no others are tried.
-pub fn broken(set: &dyn VoxelSet, samples: &[usize], most: usize, threads: usize) -> Vec<(usize, DataError)> {
-    let (next, broken) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let found = || broken.lock().unwrap_or_else(PoisonError::into_inner);
-    let work = || {
-        while let Some(&sample) = samples.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = set.voxels(sample) {
-                found().push((sample, error));
-            }
-            if found().len() > most {
-                break;
-            }
-        }
-    };
-    thread::scope(|scope| (0..threads.max(1)).for_each(|_| drop(scope.spawn(work))));
-    let mut broken = broken.into_inner().unwrap_or_else(PoisonError::into_inner);
-    broken.sort_by_key(|(sample, _)| *sample);
-    broken
 }

@@ -9,28 +9,11 @@ use braidnet::train::{TrainError, memory};
 use crate::Options;
 use crate::data::{Data, Sentences, Sizes, encoder};
 use crate::epochs::EpochScores;
+use crate::phase::{Phase, Trained};
 use crate::report::Row;
 use crate::run;
 
 type Tagger = Trainer<Transformer, Tensor<1, Int>>;
-
-/// What is run.
-pub struct Phase<'a> {
-    pub name: String,
-    pub schedule: &'a Schedule,
-    /// What the folder of the run keeps as `config.toml`.
-    pub configuration: Option<String>,
-    /// The sequential run that the other is compared with: no folder, no timeline.
-    pub is_baseline: bool,
-}
-
-/// What came of a run.
-pub struct Trained {
-    /// The line for the table, on the first rank.
-    pub row: Option<Row>,
-    pub epochs: Vec<EpochScores>,
-    pub end: End,
-}
 
 /// Trains on all ranks of `mesh`.
 pub fn train(
@@ -73,7 +56,7 @@ fn scores(trainer: &mut Tagger, set: &Sentences) -> Result<[Option<f64>; 2], Tra
 /// Prints what every rank would do in a step, of sentences as long as the longest.
 pub fn dry_run(options: &Options, mesh: &Mesh, sizes: &Sizes) -> anyhow::Result<()> {
     let schedule = options.schedule.schedule();
-    let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
+    let phase = Phase::dry(&schedule);
     let plan = trainer(options, &phase, mesh, sizes)?.plan()?;
     if mesh.world().rank() == 0 {
         print!("{plan}");

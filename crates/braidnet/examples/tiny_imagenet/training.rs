@@ -4,31 +4,14 @@ use anyhow::Context;
 use braidnet::prelude::*;
 use braidnet::train::memory;
 
+use crate::Options;
 use crate::balanced::spread_balanced;
 use crate::coarse_space;
 use crate::data::{Data, Sizes};
-use crate::epochs::EpochScores;
-use crate::report::Row;
+use crate::fit::fit;
+use crate::phase::name_of;
+use crate::phase::{Phase, Trained};
 use crate::run;
-use crate::{Options, name_of};
-
-/// What is run.
-pub struct Phase<'a> {
-    pub name: String,
-    pub schedule: &'a Schedule,
-    /// What the folder of the run keeps as `config.toml`.
-    pub configuration: Option<String>,
-    /// The sequential run that the other is compared with: no folder, no timeline.
-    pub is_baseline: bool,
-}
-
-/// What came of a run.
-pub struct Trained {
-    /// The line for the table, on the first rank.
-    pub row: Option<Row>,
-    pub epochs: Vec<EpochScores>,
-    pub end: End,
-}
 
 /// Trains on all ranks of `mesh`.
 pub fn train(
@@ -39,32 +22,14 @@ pub fn train(
 ) -> anyhow::Result<Trained> {
     memory::reset_peak();
     let [train, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
-    let mut trainer = trainer(options, phase, mesh, sizes)?;
-    let mut epochs = Vec::new();
-    let outcome = trainer.fit_with(&train, Some(&test), &mut |_, record| {
-        let test = [record.test_accuracy, record.test_accuracy_scheduled];
-        epochs.push(EpochScores { epoch: record.epoch, sets: vec![test] });
-        Ok(())
-    })?;
-    let accuracy = match (outcome.test, outcome.end) {
-        // Nothing was left to train.
-        (None, End::Finished) => trainer.evaluate_both(&test)?.map(|score| score.accuracy),
-        // The time may be up.
-        (_, _) => [outcome.test, outcome.test_scheduled].map(|score| score.and_then(|score| score.accuracy)),
-    };
-    if let Some(file) = options.export.as_ref().filter(|_| !phase.is_baseline) {
-        trainer.export(file)?;
-    }
-    let out = options.training.out.as_deref();
-    let shows = mesh.world().rank() == 0;
-    let row = shows.then(|| Row::new(&phase.name, accuracy, phase.schedule, out, &outcome));
-    Ok(Trained { row, epochs, end: outcome.end })
+    let files = (options.training.out.as_deref(), options.export.as_deref());
+    fit(trainer(options, phase, mesh, sizes)?, phase, [&train, &test], files)
 }
 
 /// Prints what every rank would do in a step.
 pub fn dry_run(options: &Options, mesh: &Mesh, sizes: &Sizes) -> anyhow::Result<()> {
     let schedule = options.schedule.schedule();
-    let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
+    let phase = Phase::dry(&schedule);
     let plan = trainer(options, &phase, mesh, sizes)?.plan()?;
     if mesh.world().rank() == 0 {
         print!("{plan}");
