@@ -221,7 +221,7 @@ impl<N: Network> LayerParallel<N> {
     /// [`TrainError::NoInput`], [`TrainError::EmptyBatch`], or a failed solve.
     ///
     /// # Communication
-    /// As [`Mgrit::solve`], and a broadcast before it of what the layers need of the batch, unless its size says it all.
+    /// As [`braidnet_mgrit::Mgrit::solve`], and a broadcast before it of what the layers need of the batch, unless its size says it all.
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, Pass::Evaluation)?;
         let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
