@@ -29,6 +29,16 @@ pub enum MonitorError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A line that is no measurement.
+    #[error("{}, line {line}: not a measurement of a bench ({reason}); correct or remove the line", path.display())]
+    MalformedMeasurement {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Records of a later version.
     #[error(
         "{}, line {line}: schema {schema}, written by a newer braidnet; this one reads up to schema {known}, upgrade it",

@@ -22,9 +22,16 @@ proptest! {
     }
 
     #[test]
-    fn other_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-        let batch = Samples::unpack(&bytes, &Device::flex());
-        prop_assert_eq!(batch.is_ok(), bytes.len() == 16);
+    fn other_lengths_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+        prop_assume!(bytes.len() != 16);
+        prop_assert!(Samples::unpack(&bytes, &Device::flex()).is_err());
+    }
+
+    #[test]
+    fn a_flag_is_zero_or_one(n: u64, flag in prop_oneof![0u64..4, any::<u64>()]) {
+        let mut bytes = n.to_le_bytes().to_vec();
+        bytes.extend(flag.to_le_bytes());
+        prop_assert_eq!(Samples::unpack(&bytes, &Device::flex()).is_ok(), flag < 2);
     }
 
     /// The thing at a point is that of the last part that begins there or before, and counting from elsewhere changes no point's.
