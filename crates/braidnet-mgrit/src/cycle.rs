@@ -9,14 +9,16 @@
 
 use std::sync::Arc;
 
+use braidnet_grid::Share;
+
 use crate::norm::NormSum;
 use crate::prolong::correct;
-use crate::relax::{AtC, Setting, Split, Tail};
+use crate::relax::{AtC, Reach, Setting, Split};
 use crate::restrict::{Residuals, restrict_states};
 use crate::solver::Steps;
 use crate::storage::{LevelStorage, Rhs};
 use crate::tau::add_tau;
-use crate::{Coarsest, Cycle, Method, Mgrit, MgritError, Propagator, State, Stop, Tolerance};
+use crate::{Coarsest, Cycle, FinalSweep, Method, Mgrit, MgritError, MgritOptions, Propagator, State, Stop, Tolerance};
 
 /// How the iteration went.
 pub(crate) struct Outcome {
@@ -120,6 +122,7 @@ impl<S: State> Mgrit<S> {
             Cycle::F { v_cycles, iterations } if iterations.is_none_or(|n| iteration < n) => (coarsest, v_cycles),
             _ => (0, 1),
         };
+        let is_last_way_up = self.is_last_way_up(iteration);
         let mut visits = 0;
         let mut level = coarsest;
         while level > 0 {
@@ -132,7 +135,8 @@ impl<S: State> Mgrit<S> {
                 self.descend(setting, propagator, level, None)?;
                 level = coarsest;
             } else {
-                self.prolong(setting, propagator, level)?;
+                let reach = if is_last_way_up { self.reach_of_last_rank(level) } else { Reach::End };
+                self.prolong(setting, propagator, level, reach)?;
                 level -= 1;
             }
         }
@@ -149,7 +153,7 @@ impl<S: State> Mgrit<S> {
     ) -> Result<(), MgritError> {
         let at_c = AtC::Relax { weight: self.options.c_weight(level) };
         for _ in 0..fc_sweeps {
-            self.sweep(setting, Split::Intervals, Tail::Skip, level, &mut Steps { propagator, at_c })?;
+            self.sweep(setting, Split::Intervals, Reach::LastC, level, &mut Steps { propagator, at_c })?;
         }
         Ok(())
     }
@@ -182,7 +186,7 @@ impl<S: State> Mgrit<S> {
         };
         let fine = &levels[level];
         let mut residuals = Residuals { propagator, level: fine, coarse_share, f, elsewhere: Vec::new(), norm };
-        self.sweep(setting, Split::Intervals, Tail::Skip, level, &mut residuals)?;
+        self.sweep(setting, Split::Intervals, Reach::LastC, level, &mut residuals)?;
         let Residuals { f, elsewhere, norm, .. } = residuals;
         let [fine_storage, coarse_storage] = pair(&mut self.levels, level);
         coarse_storage.rhs = Rhs::Fas(f);
@@ -193,12 +197,29 @@ impl<S: State> Mgrit<S> {
         Ok(norm)
     }
 
-    /// F-relaxes `level` (solves it, if it is the coarsest) and corrects the level above.
+    /// Whether nothing but a joined sweep follows the way up of this iteration.
+    fn is_last_way_up(&self, iteration: usize) -> bool {
+        let MgritOptions { final_sweep, cycle, coarsest, tolerance, max_iters, .. } = &self.options;
+        let is_last = tolerance.is_none() && iteration + 1 == *max_iters;
+        *final_sweep == FinalSweep::Joined && *cycle == Cycle::V && *coarsest == Coarsest::Solve && is_last
+    }
+
+    /// How far a coarse sweep goes before a joined one. Nobody comes after the last rank, and its own sweep needs the first of its
+    /// C-points alone.
+    fn reach_of_last_rank(&self, level: usize) -> Reach {
+        let Share { steps, to, .. } = self.layout.share(0);
+        let points = 0..=self.level(level).n_steps();
+        let is_own = |point: &usize| self.level(level).fine_point(*point) >= steps.start;
+        points.into_iter().find(is_own).filter(|_| to.is_none()).map_or(Reach::End, Reach::Point)
+    }
+
+    /// F-relaxes `level` (solves it, if it is the coarsest) as far as `reach` and corrects the level above.
     fn prolong<P: Propagator<State = S>>(
         &mut self,
         setting: &Setting<S>,
         propagator: &P,
         level: usize,
+        reach: Reach,
     ) -> Result<(), MgritError> {
         let mut split = Split::Intervals;
         if level == self.levels.len() - 1 {
@@ -207,7 +228,7 @@ impl<S: State> Mgrit<S> {
                 split = Split::Whole;
             }
         }
-        self.sweep(setting, split, Tail::Include, level, &mut Steps { propagator, at_c: AtC::Stop })?;
+        self.sweep(setting, split, reach, level, &mut Steps { propagator, at_c: AtC::Stop })?;
         let both = pair(&mut self.levels, level - 1);
         let fine = &self.hierarchy.levels()[level - 1];
         correct(setting, propagator, fine, &self.layout, both, &mut self.counters)

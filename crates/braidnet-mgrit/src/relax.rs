@@ -63,15 +63,19 @@ pub(crate) enum Split {
     Intervals,
     /// Only point 0: a sequential solve.
     Whole,
+    /// Those of the level where ranks meet; in between a rank walks on through them.
+    Joined,
 }
 
-/// Whether a tail of F-points behind the last C-point is walked.
+/// How far a sweep goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Tail {
-    /// It is: its values are asked for.
-    Include,
-    /// It is not: nothing depends on it.
-    Skip,
+pub(crate) enum Reach {
+    /// To the end of the level, with a tail of F-points behind the last C-point: its values are asked for.
+    End,
+    /// To the last C-point: nothing depends on a tail.
+    LastC,
+    /// To this point; a rank without steps before it only takes what the one before sends.
+    Point(usize),
 }
 
 /// One uninterrupted part of the walk.
@@ -91,6 +95,16 @@ impl Piece {
         self.stop - self.start == other.stop - other.start && self.closes == other.closes
     }
 
+    /// What of it lies before the end of a sweep.
+    fn within(self, reach: Reach) -> Option<Self> {
+        match reach {
+            Reach::Point(end) if self.stop > end => {
+                (self.start < end).then_some(Self { stop: end, closes: false, ..self })
+            }
+            _ => Some(self),
+        }
+    }
+
     fn n_f_steps(&self) -> usize {
         self.stop - self.start - usize::from(self.closes)
     }
@@ -100,7 +114,9 @@ impl Piece {
 struct Walk<'a> {
     c_points: &'a [usize],
     share: &'a Share,
-    tail: Tail,
+    reach: Reach,
+    /// Whether a rank's intervals are walked as one.
+    is_joined: bool,
 }
 
 impl<'a> Walk<'a> {
@@ -110,7 +126,7 @@ impl<'a> Walk<'a> {
 
     /// Whether `point`, an F-point, lies in a tail that is left out.
     fn skips(&self, point: usize) -> bool {
-        self.tail == Tail::Skip && self.c_points.last().is_some_and(|last| point > *last)
+        self.reach == Reach::LastC && self.c_points.last().is_some_and(|last| point > *last)
     }
 
     /// Whether the value of a border `point` changes in the sweep, so that the rank behind it must be told.
@@ -126,15 +142,30 @@ impl<'a> Walk<'a> {
         let local = &self.c_points[low..high];
         let last = local.last().copied().unwrap_or(a);
         let open = (last < b && !self.skips(b)).then_some(Piece { start: last, stop: b, closes: false });
-        let entering = local.first().filter(|c| **c > a).map(|c| Piece { start: a, stop: *c, closes: true });
+        let ends_all = |c: usize| self.is_joined && c == b && self.share.to.is_none();
+        let entering = local.first().filter(|c| **c > a);
+        let entering = entering.map(|c| Piece { start: a, stop: *c, closes: !ends_all(*c) });
+        let joined = self.joined(local);
+        // What the joined piece has is no piece of its own.
+        let open = open.filter(|open| joined.is_none_or(|joined| joined.stop == open.start));
+        let local = if joined.is_some() { &[] } else { local };
         let inner = local.windows(2).rev().map(|pair| Piece { start: pair[0], stop: pair[1], closes: true });
-        open.into_iter().chain(inner).chain(entering)
+        open.into_iter().chain(joined).chain(inner).chain(entering)
+    }
+
+    /// All intervals of the rank as one piece: to its last C-point, behind which another rank may wait for the open piece, or to the
+    /// very end.
+    fn joined(&self, local: &[usize]) -> Option<Piece> {
+        let (&start, &last) = local.first().zip(local.last()).filter(|_| self.is_joined)?;
+        let closes = self.share.to.is_some();
+        let stop = if closes { last } else { self.share.steps.end };
+        (start < stop).then_some(Piece { start, stop, closes })
     }
 }
 
 fn c_points(level: &Level, split: Split) -> &[usize] {
     match split {
-        Split::Intervals => level.c_points(),
+        Split::Intervals | Split::Joined => level.c_points(),
         Split::Whole => &[0],
     }
 }
@@ -215,7 +246,7 @@ pub(crate) struct Sweep<'a, S: State> {
     pub level: &'a Level,
     pub share: &'a Share,
     pub split: Split,
-    pub tail: Tail,
+    pub reach: Reach,
     pub u: &'a mut [S],
     /// The F-points whose states are kept, ascending; `None` for all of them.
     pub kept: Option<&'a [usize]>,
@@ -230,7 +261,8 @@ impl<S: State> Sweep<'_, S> {
         if self.share.steps.is_empty() {
             return Ok(());
         }
-        let walk = Walk { c_points: c_points(self.level, self.split), share: self.share, tail: self.tail };
+        let is_joined = self.split == Split::Joined;
+        let walk = Walk { c_points: c_points(self.level, self.split), share: self.share, reach: self.reach, is_joined };
         let replaces_c = matches!(visitor.at_c(), AtC::Relax { .. });
         let (a, b) = (self.share.steps.start, self.share.steps.end);
         let tag = border_tag(self.level.index());
@@ -240,7 +272,8 @@ impl<S: State> Sweep<'_, S> {
         let waits = |p: &Piece| receives.is_some() && p.start == a && !walk.is_c_point(a);
 
         let mut chunk = std::mem::take(&mut self.scratch.pieces);
-        let mut pieces = walk.pieces().peekable();
+        let reach = self.reach;
+        let mut pieces = walk.pieces().filter_map(|piece| piece.within(reach)).peekable();
         while let Some(first) = pieces.next() {
             chunk.clear();
             chunk.push(first);
@@ -302,7 +335,8 @@ impl<S: State> Sweep<'_, S> {
     }
 
     fn keeps(&self, point: usize) -> bool {
-        self.kept.is_none_or(|kept| kept.binary_search(&point).is_ok())
+        let is_passed = || self.split == Split::Joined && self.level.is_c_point(point);
+        self.kept.is_none_or(|kept| kept.binary_search(&point).is_ok() || is_passed())
     }
 
     /// Lets the visitor do what nobody waits for.
@@ -427,39 +461,42 @@ mod tests {
     use super::*;
 
     /// Pieces of a rank that has `steps`, as (start, stop, closes).
-    fn pieces(c_points: &[usize], steps: std::ops::Range<usize>, tail: Tail) -> Vec<(usize, usize, bool)> {
+    fn pieces(c_points: &[usize], steps: std::ops::Range<usize>, reach: Reach) -> Vec<(usize, usize, bool)> {
         let share = Share { steps, from: None, to: None };
-        Walk { c_points, share: &share, tail }.pieces().map(|p| (p.start, p.stop, p.closes)).collect()
+        Walk { c_points, share: &share, reach, is_joined: false }
+            .pieces()
+            .map(|p| (p.start, p.stop, p.closes))
+            .collect()
     }
 
     #[test]
     fn intervals_come_right_to_left_and_continue_on_other_ranks() {
         let c = [0, 4, 8, 10];
-        assert_eq!(pieces(&c, 0..10, Tail::Skip), [(8, 10, true), (4, 8, true), (0, 4, true)]);
-        assert_eq!(pieces(&c, 0..3, Tail::Skip), [(0, 3, false)]);
-        assert_eq!(pieces(&c, 3..6, Tail::Skip), [(4, 6, false), (3, 4, true)]);
-        assert_eq!(pieces(&c, 5..7, Tail::Skip), [(5, 7, false)]);
-        assert_eq!(pieces(&c, 4..8, Tail::Skip), [(4, 8, true)]);
-        assert_eq!(pieces(&[0], 3..6, Tail::Include), [(3, 6, false)]);
+        assert_eq!(pieces(&c, 0..10, Reach::LastC), [(8, 10, true), (4, 8, true), (0, 4, true)]);
+        assert_eq!(pieces(&c, 0..3, Reach::LastC), [(0, 3, false)]);
+        assert_eq!(pieces(&c, 3..6, Reach::LastC), [(4, 6, false), (3, 4, true)]);
+        assert_eq!(pieces(&c, 5..7, Reach::LastC), [(5, 7, false)]);
+        assert_eq!(pieces(&c, 4..8, Reach::LastC), [(4, 8, true)]);
+        assert_eq!(pieces(&[0], 3..6, Reach::End), [(3, 6, false)]);
     }
 
     #[test]
     fn a_tail_is_walked_only_if_it_is_asked_for() {
         let c = [0, 4, 8];
-        assert_eq!(pieces(&c, 4..11, Tail::Skip), [(4, 8, true)]);
-        assert_eq!(pieces(&c, 4..11, Tail::Include), [(8, 11, false), (4, 8, true)]);
-        assert_eq!(pieces(&c, 9..11, Tail::Skip), []);
-        assert_eq!(pieces(&c, 9..11, Tail::Include), [(9, 11, false)]);
+        assert_eq!(pieces(&c, 4..11, Reach::LastC), [(4, 8, true)]);
+        assert_eq!(pieces(&c, 4..11, Reach::End), [(8, 11, false), (4, 8, true)]);
+        assert_eq!(pieces(&c, 9..11, Reach::LastC), []);
+        assert_eq!(pieces(&c, 9..11, Reach::End), [(9, 11, false)]);
     }
 
     #[test]
     fn a_border_point_travels_if_the_sweep_changes_it() {
         let share = Share { steps: 0..11, from: None, to: None };
-        let walk = |tail| Walk { c_points: &[0, 4, 8], share: &share, tail };
-        let travels = |point, tail| [false, true].map(|replaces_c| walk(tail).travels(point, replaces_c));
-        assert_eq!(travels(4, Tail::Skip), [false, true]);
-        assert_eq!(travels(5, Tail::Skip), [true, true]);
-        assert_eq!(travels(9, Tail::Skip), [false, false]);
-        assert_eq!(travels(9, Tail::Include), [true, true]);
+        let walk = |reach| Walk { c_points: &[0, 4, 8], share: &share, reach, is_joined: false };
+        let travels = |point, reach| [false, true].map(|replaces_c| walk(reach).travels(point, replaces_c));
+        assert_eq!(travels(4, Reach::LastC), [false, true]);
+        assert_eq!(travels(5, Reach::LastC), [true, true]);
+        assert_eq!(travels(9, Reach::LastC), [false, false]);
+        assert_eq!(travels(9, Reach::End), [true, true]);
     }
 }

@@ -9,7 +9,7 @@ use braidnet_grid::{Hierarchy, Layout, Level, Partition, Step, TimeGrid};
 use crate::cycle::Outcome;
 use crate::finite::{NotFinite, find_not_finite};
 use crate::options::MAX_LEVELS;
-use crate::relax::{AtC, Counters, Scratch, Setting, Split, Sweep, Tail, Visitor, Way};
+use crate::relax::{AtC, Counters, Reach, Scratch, Setting, Split, Sweep, Visitor, Way};
 use crate::storage::LevelStorage;
 use crate::{
     Coarsest, FinalSweep, Guess, Method, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State,
@@ -197,7 +197,11 @@ impl<S: State> Mgrit<S> {
         };
         self.begin(&setting, propagator, initial, guess)?;
         let Outcome { iterations, stop, residuals, rejected } = self.iterate(&setting, propagator)?;
-        self.sweep(&setting, self.finest_split(), Tail::Include, 0, last)?;
+        let split = match (self.finest_split(), self.options.final_sweep) {
+            (Split::Intervals, FinalSweep::Joined) => Split::Joined,
+            (split, _) => split,
+        };
+        self.sweep(&setting, split, Reach::End, 0, last)?;
         let not_finite = find_not_finite(self.hierarchy.finest(), self.layout.share(0), &self.levels[0]);
         if let (OnNonFinite::Fail, Some(NotFinite { what, layer })) = (self.options.on_non_finite, not_finite) {
             return Err(MgritError::NonFinite { what, layer, level: 0, rank: self.comm.rank() });
@@ -221,7 +225,7 @@ impl<S: State> Mgrit<S> {
     /// What the final sweep does at C-points: `otherwise` unless a final C-relaxation is asked for.
     pub(crate) fn final_at_c(&self, otherwise: AtC) -> AtC {
         match self.options.final_sweep {
-            FinalSweep::F => otherwise,
+            FinalSweep::F | FinalSweep::Joined => otherwise,
             FinalSweep::Fc => AtC::Relax { weight: self.options.c_weight(0) },
         }
     }
@@ -240,7 +244,7 @@ impl<S: State> Mgrit<S> {
         &mut self,
         setting: &Setting<S>,
         split: Split,
-        tail: Tail,
+        reach: Reach,
         level: usize,
         visitor: &mut impl Visitor<S>,
     ) -> Result<(), MgritError> {
@@ -251,7 +255,7 @@ impl<S: State> Mgrit<S> {
             level: &self.hierarchy.levels()[level],
             share: self.layout.share(level),
             split,
-            tail,
+            reach,
             u,
             kept: kept.as_deref(),
             rhs,

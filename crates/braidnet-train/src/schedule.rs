@@ -1,7 +1,7 @@
 //! How the forward and the backward solve of a training step are done.
 
 use braidnet_grid::{Coarsening, GridError, Hierarchy, LastInterval, Partition, TimeGrid};
-use braidnet_mgrit::{Activations, Method, MgritOptions, Relaxation, TemporalNorm, Tolerance};
+use braidnet_mgrit::{Activations, FinalSweep, Method, MgritOptions, Relaxation, TemporalNorm, Tolerance};
 use braidnet_nn::CoarseOperator;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +59,10 @@ pub struct SolveConfig {
     /// What it begins with.
     #[serde(default)]
     pub guess: InitialGuess,
+    /// Walk through a rank's C-points in the last sweep of multigrid ([`FinalSweep::Joined`]): faster and more exact, but what it yields depends on
+    /// how many ranks there are.
+    #[serde(default)]
+    pub join_intervals: bool,
 }
 
 impl SolveConfig {
@@ -76,6 +80,7 @@ impl SolveConfig {
             tolerance: None,
             norms: false,
             guess: InitialGuess::Zero,
+            join_intervals: false,
         }
     }
 
@@ -125,6 +130,7 @@ impl SolveConfig {
             skip_downcycle: self.skip_downcycle,
             tolerance: self.tolerance,
             norm,
+            final_sweep: if self.join_intervals { FinalSweep::Joined } else { FinalSweep::F },
             ..MgritOptions::network(self.coarsening(), self.max_iters)
         })
     }
@@ -158,6 +164,7 @@ impl std::fmt::Display for SolveConfig {
             write!(f, " (coarse {})", name(coarse_relaxation))?;
         }
         write!(f, "{}", if *skip_downcycle { ", first down-cycle skipped" } else { "" })?;
+        write!(f, "{}", if self.join_intervals { ", intervals of a rank joined" } else { "" })?;
         match self.guess {
             InitialGuess::Zero => Ok(()),
             guess => write!(f, ", {guess} as guess"),

@@ -7,6 +7,7 @@ mod common;
 
 mod adjoint;
 mod forward;
+mod joined;
 mod messages;
 mod newton;
 mod restarts;
@@ -18,12 +19,13 @@ use braidnet_grid::Partition;
 
 fn main() {
     let tests: Vec<RankTest> =
-        [forward::TESTS, restarts::TESTS, adjoint::TESTS, messages::TESTS, newton::TESTS, space::TESTS].concat();
+        [forward::TESTS, restarts::TESTS, adjoint::TESTS, joined::TESTS, messages::TESTS, newton::TESTS, space::TESTS]
+            .concat();
     run_rank_tests(&tests);
 }
 
 /// What a body returns.
-type Checked = Result<(), String>;
+type Checked<T = ()> = Result<T, String>;
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()

@@ -125,6 +125,10 @@ pub struct ScheduleArgs {
     /// What the backward solve begins with.
     #[arg(long, value_enum, default_value_t = GuessName::Zero)]
     pub bwd_guess: GuessName,
+    /// Walk through a rank's C-points in the last sweep of multigrid, both ways: faster and more exact, but what a step yields then
+    /// depends on the number of layer ranks.
+    #[arg(long)]
+    pub join_intervals: bool,
     /// Relaxation of the coarse levels, both ways.
     #[arg(long, value_enum, default_value_t = RelaxationName::Fcf)]
     pub coarse_relax: RelaxationName,
@@ -148,6 +152,7 @@ impl ScheduleArgs {
             coarse_relaxation: self.coarse_relax.into(),
             min_coarse: self.min_coarse,
             norms: self.norms,
+            join_intervals: self.join_intervals,
             ..SolveConfig::new(cfactor)
         };
         let forward = SolveConfig {
