@@ -39,6 +39,10 @@
 //! Calls are wrapped in `tracing` spans of target `braidnet::timeline` and level `TRACE`: `send` (field `to`), `wait`
 //! (field `from`), `barrier`, `broadcast`, `gather` and `all-reduce`. [`thread_rank`] says which rank a thread works for.
 //!
+//! # Simulation
+//! [`simulate`] runs the same program on up to a thousand ranks whose computations and messages take the time of a
+//! model.
+//!
 //! All cases, with their times, are in `docs/faults.md`; the vocabulary that all crates share is in
 //! `docs/conventions.md`.
 
@@ -59,6 +63,7 @@ mod mpi;
 mod queue;
 mod receive;
 mod reduce;
+pub mod simulate;
 mod split;
 pub mod testing;
 mod threads;

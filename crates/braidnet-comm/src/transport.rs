@@ -18,10 +18,8 @@ pub(crate) struct Channel {
 
 /// A [`Transfer`] whose type is forgotten.
 pub(crate) trait Parcel: Send {
-    // Only MPI packs.
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code))]
     fn n_bytes(&self) -> usize;
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code))]
+    #[cfg(feature = "mpi")]
     fn pack(&self, out: &mut Vec<u8>);
     fn type_name(&self) -> &'static str;
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
@@ -32,6 +30,7 @@ impl<T: Transfer> Parcel for T {
         Transfer::n_bytes(self)
     }
 
+    #[cfg(feature = "mpi")]
     fn pack(&self, out: &mut Vec<u8>) {
         Transfer::pack(self, out);
     }

@@ -48,6 +48,21 @@ pub enum LaunchError {
     /// Zero ranks were asked for.
     #[error("zero ranks were asked for; ask for at least one")]
     NoRanks,
+    /// A link of a simulation that cannot be.
+    #[error("the {link} link has a {quantity} of {value}; give it in {expected}")]
+    BadLink {
+        /// `near` or `far`.
+        link: &'static str,
+        /// `latency` or `bandwidth`.
+        quantity: &'static str,
+        /// What was given.
+        value: String,
+        /// The unit, and what is allowed.
+        expected: &'static str,
+    },
+    /// Nodes of zero ranks in a simulation.
+    #[error("the nodes of a simulation have zero ranks; give them at least one each")]
+    EmptyNodes,
     /// The ranks could not be started.
     #[error(transparent)]
     Comm(#[from] CommError),
@@ -89,9 +104,10 @@ where
     }
     match mpi_world_size() {
         Some(ranks) if under_mpi() && ranks > 1 => Err(CommError::MpiNotBuilt { ranks }.into()),
-        _ => threads::launch(launch.ranks.unwrap_or(1), patience, &program),
+        _ => launch_threads(launch.ranks.unwrap_or(1), patience, STACK, &program),
     }
 }
 
 pub use memory::keep_freed_memory;
 pub(crate) use run::{STACK, run_rank};
+pub(crate) use threads::launch as launch_threads;

@@ -5,15 +5,15 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-use super::{LaunchError, STACK, run_rank};
+use super::{LaunchError, run_rank};
 use crate::Communicator;
 use crate::threads::World;
 
 /// How long the other ranks have to return after a failure.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Runs the program on `n` threads and waits for all of them.
-pub fn launch<T, E, F>(n: usize, patience: Duration, program: &F) -> Result<Vec<T>, LaunchError>
+/// Runs the program on `n` threads, with so many bytes of stack each, and waits for all of them.
+pub fn launch<T, E, F>(n: usize, patience: Duration, stack: usize, program: &F) -> Result<Vec<T>, LaunchError>
 where
     T: Send,
     E: Display,
@@ -29,7 +29,7 @@ where
                 world.leave();
                 value
             };
-            match thread::Builder::new().name(format!("rank {rank}")).stack_size(STACK).spawn_scoped(scope, run) {
+            match thread::Builder::new().name(format!("rank {rank}")).stack_size(stack).spawn_scoped(scope, run) {
                 Ok(thread) => started.push(thread),
                 // Those already started may wait for this one: it counts as failed.
                 Err(error) => {
