@@ -20,6 +20,7 @@ mod gru;
 mod gru_checkpoints;
 mod gru_copies;
 mod guesses;
+mod joined;
 mod micro_batches;
 mod norm;
 mod of_any;
@@ -40,6 +41,7 @@ fn main() {
         training::TESTS,
         data_axis::TESTS,
         guesses::TESTS,
+        joined::TESTS,
         micro_batches::TESTS,
         recompute::TESTS,
         norm::TESTS,
