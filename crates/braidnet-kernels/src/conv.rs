@@ -11,10 +11,7 @@ mod ring;
 
 use macerator::AutoArch;
 
-use self::{
-    gradient::Gradient,
-    product::{Product, pack},
-};
+use self::{gradient::Gradient, product::Product};
 
 /// A convolution of `3^A` windows with stride 1 and padding 1, so that the extents are kept: sizes only.
 ///
@@ -84,8 +81,8 @@ impl<const A: usize> Conv<A> {
         if x.is_empty() || y.is_empty() {
             return;
         }
-        let packed = pack(shape, |output, input, plane, k| weight[shape.window(output, input) + plane * 9 + k]);
-        AutoArch::new().dispatch(Product { shape, x, packed: &packed, bias, relu, y });
+        let weight = |output, input, plane, k| weight[shape.window(output, input) + plane * 9 + k];
+        AutoArch::new().dispatch(Product { shape, x, weight, bias, relu, y });
     }
 
     /// `dx = W^T dy`, the pullback of [`Conv::apply`] without `relu`.
@@ -103,9 +100,8 @@ impl<const A: usize> Conv<A> {
         // A convolution from the outputs to the inputs, with the windows reversed.
         let transposed = Shape { inputs: shape.outputs, outputs: shape.inputs, ..shape };
         let last = shape.reach * 9 - 1;
-        let packed =
-            pack(transposed, |input, output, plane, k| weight[shape.window(output, input) + last - (plane * 9 + k)]);
-        AutoArch::new().dispatch(Product { shape: transposed, x: dy, packed: &packed, bias: None, relu: false, y: dx });
+        let weight = |input, output, plane, k| weight[shape.window(output, input) + last - (plane * 9 + k)];
+        AutoArch::new().dispatch(Product { shape: transposed, x: dy, weight, bias: None, relu: false, y: dx });
     }
 
     /// The cotangent of the weights: the sum over samples and positions `p` of `dy[o, p] x[i, p + k - 1]`.

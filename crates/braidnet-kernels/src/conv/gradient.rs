@@ -9,13 +9,10 @@ use macerator::{Simd, WithSimd};
 
 use super::{
     Shape,
-    lanes::{load, mul_add, splat, store, width},
+    lanes::{is_wide, load, mul_add, outputs_of_block, splat, store, width},
     pad::{Band, CHUNK},
     ring::Ring,
 };
-
-/// Outputs that are summed together.
-const OUTPUTS: usize = 4;
 
 /// Positions of a line, if there are as many and a row has no more. The more, the less often the sums go to memory and
 /// back.
@@ -44,8 +41,9 @@ impl WithSimd for Gradient<'_> {
         let band = Band { samples, first: 0, rows, height: shape.height, width: shape.width };
         let mut ring = Ring::new(shape, band, width::<S>());
         let window = shape.window(1, 0) * width::<S>();
-        let outputs = (CACHED / window / OUTPUTS).max(1) * OUTPUTS;
-        let mut sums = Sums::new::<S>(shape, &band, outputs.min(shape.outputs));
+        let block = outputs_of_block::<S>(shape.outputs);
+        let outputs = (CACHED / window / block).max(1) * block;
+        let mut sums = Sums::new::<S>(shape, &band, block, outputs.min(shape.outputs));
         for first in (0..shape.outputs).step_by(outputs) {
             sums.restart(first..shape.outputs.min(first + outputs));
             for sample in (0..batch).step_by(samples) {
@@ -55,7 +53,7 @@ impl WithSimd for Gradient<'_> {
                 for first in (0..shape.height).step_by(rows) {
                     ring.band = Band { samples, first, rows: rows.min(shape.height - first), ..band };
                     for z in 0..shape.depth {
-                        ring.advance(x, z);
+                        ring.advance::<S>(x, z);
                         sums.add_plane::<S>(&ring, dy, z);
                     }
                 }
@@ -70,6 +68,8 @@ impl WithSimd for Gradient<'_> {
 struct Sums {
     shape: Shape,
     outputs: Range<usize>,
+    /// Outputs that are summed together; the last block may have fewer.
+    block: usize,
     sums: Vec<f32>,
     /// Elements of a line.
     line: usize,
@@ -78,14 +78,15 @@ struct Sums {
 }
 
 impl Sums {
-    fn new<S: Simd>(shape: Shape, band: &Band, outputs: usize) -> Self {
+    fn new<S: Simd>(shape: Shape, band: &Band, block: usize, outputs: usize) -> Self {
         let line = band.padded(width::<S>());
         Self {
             shape,
             outputs: 0..outputs,
+            block,
             sums: vec![0.0; shape.window(outputs, 0) * width::<S>()],
             line,
-            lines: vec![0.0; OUTPUTS * line + CHUNK],
+            lines: vec![0.0; block * line + CHUNK],
         }
     }
 
@@ -98,12 +99,16 @@ impl Sums {
     /// Adds the products of a band of plane `z`; `dy` begins with its first sample.
     #[inline(always)]
     fn add_plane<S: Simd>(&mut self, ring: &Ring, dy: &[f32], z: usize) {
-        for first in self.outputs.clone().step_by(OUTPUTS) {
-            match self.outputs.end - first {
+        for first in self.outputs.clone().step_by(self.block) {
+            let n = self.block.min(self.outputs.end - first);
+            match n {
                 1 => self.add_outputs::<S, 1, 3>(ring, dy, z, first),
                 2 => self.add_outputs::<S, 2, 3>(ring, dy, z, first),
+                3 if is_wide::<S>() => self.add_outputs::<S, 3, 3>(ring, dy, z, first),
                 3 => self.add_outputs::<S, 3, 1>(ring, dy, z, first),
-                _ => self.add_outputs::<S, OUTPUTS, 1>(ring, dy, z, first),
+                _ if n == 4 || !is_wide::<S>() => self.add_outputs::<S, 4, 1>(ring, dy, z, first),
+                5 => self.add_outputs::<S, 5, 1>(ring, dy, z, first),
+                _ => self.add_outputs::<S, 6, 1>(ring, dy, z, first),
             }
         }
     }
@@ -126,7 +131,7 @@ impl Sums {
             // Nothing of the rows above and below: other bands add these.
             let band = Band { first: 0, height: band.rows, ..band };
             let dy = &dy[(output * shape.depth + z) * shape.plane() + ring.band.first * shape.width..];
-            band.pad(dy, shape.outputs * shape.positions(), line);
+            band.pad::<S>(dy, shape.outputs * shape.positions(), line);
         }
         let positions = band.positions().next_multiple_of(width::<S>());
         let mut dy = [&[][..]; N];
@@ -152,8 +157,8 @@ impl Sums {
     fn reduce<S: Simd>(&self, dweight: &mut [f32]) {
         let Shape { inputs, reach, .. } = self.shape;
         let mut sums = self.sums.chunks_exact(width::<S>());
-        for first in self.outputs.clone().step_by(OUTPUTS) {
-            let block = first..self.outputs.end.min(first + OUTPUTS);
+        for first in self.outputs.clone().step_by(self.block) {
+            let block = first..self.outputs.end.min(first + self.block);
             for (plane, input) in (0..reach).flat_map(|plane| (0..inputs).map(move |input| (plane, input))) {
                 for (row, output) in (0..3).flat_map(|row| block.clone().map(move |output| (row, output))) {
                     let at = self.shape.window(output, input) + plane * 9 + row * 3;

@@ -11,6 +11,20 @@ pub(super) fn width<S: Simd>() -> usize {
     size_of::<S::Register>() / size_of::<f32>()
 }
 
+/// Whether registers hold 16 floats: then there are 32 of them, not 16.
+#[inline(always)]
+pub(super) fn is_wide<S: Simd>() -> bool {
+    width::<S>() >= 16
+}
+
+/// How many of so many outputs are computed together, each with registers of its own for sums: as many as there are registers for,
+/// in blocks of about equal size.
+#[inline(always)]
+pub(super) fn outputs_of_block<S: Simd>(outputs: usize) -> usize {
+    let most = if is_wide::<S>() { 6 } else { 4 };
+    outputs.div_ceil(outputs.div_ceil(most).max(1))
+}
+
 /// `value` in every lane.
 #[inline(always)]
 pub(super) fn splat<S: Simd>(value: f32) -> Lanes<S> {

@@ -4,7 +4,11 @@
 //! left border of the next: `0 row 0 row 0 row 0 ..`. In such a line every neighbour of a position is at a fixed
 //! distance, so loops run over the line without border cases. What they compute at the zeros is thrown away.
 
-/// Floats that are copied together.
+use macerator::Simd;
+
+use super::lanes::{load, store, width};
+
+/// A multiple of every register's floats, by which scratch is rounded up.
 pub(super) const CHUNK: usize = 16;
 
 /// A band of rows of a plane, of one sample; or the planes of several samples one below the other.
@@ -49,62 +53,54 @@ impl Band {
     /// Writes the band with its border. The first sample's plane is at the start of `x`, the next ones follow at
     /// distances of `sample`. The window around position `p` begins at `p`, its middle is at `p + stride + 1`.
     #[inline(always)]
-    pub(super) fn pad(&self, x: &[f32], sample: usize, padded: &mut [f32]) {
+    pub(super) fn pad<S: Simd>(&self, x: &[f32], sample: usize, padded: &mut [f32]) {
         padded[0] = 0.0;
+        let stride = self.stride();
         for index in 0..self.samples {
             let (x, padded) = (&x[index * sample..], &mut padded[1 + index * self.sample_stride()..]);
+            // What is written behind a row belongs to later ones, which overwrite it.
+            let padded = &mut padded[..(self.rows + 2) * stride];
             for row in 0..self.rows + 2 {
-                let padded = &mut padded[row * self.stride()..];
+                let padded = &mut padded[row * stride..];
                 match (self.first + row).checked_sub(1) {
-                    Some(row) if row < self.height => copy_row(&x[row * self.width..], self.width, padded),
-                    _ => padded[..self.stride()].fill(0.0),
+                    Some(row) if row < self.height => {
+                        copy_row::<S>(&x[row * self.width..], self.width, padded);
+                        padded[self.width] = 0.0;
+                    }
+                    _ => padded[..stride].fill(0.0),
                 }
             }
         }
     }
 
-    /// Writes the rows of a line of one sample, each element through `f`, into the rows of the plane `y`.
+    /// Writes the rows of a line of one sample into the rows of the plane `y`.
     #[inline(always)]
-    pub(super) fn unpad(&self, line: &[f32], f: impl Fn(f32) -> f32, y: &mut [f32]) {
+    pub(super) fn unpad<S: Simd>(&self, line: &[f32], y: &mut [f32]) {
+        // As above.
         let y = &mut y[self.first * self.width..][..self.rows * self.width];
-        let span = self.width.next_multiple_of(CHUNK);
         for row in 0..self.rows {
-            let (line, y) = (&line[row * self.stride()..], &mut y[row * self.width..]);
-            if line.len() >= span && y.len() >= span {
-                // What belongs to later rows is overwritten by these.
-                apply_to(&line[..span], &f, &mut y[..span]);
-            } else {
-                apply_to(&line[..self.width], &f, &mut y[..self.width]);
-            }
+            copy_row::<S>(&line[row * self.stride()..], self.width, &mut y[row * self.width..]);
         }
     }
 }
 
+/// Copies the first `columns` elements. Where both slices are longer, some behind them may be copied too.
+///
+/// By registers, the last of which may overlap the one before: a loop over elements stays one, as the compiler cannot know
+/// that the slices do not overlap, and then takes longer than the convolution.
 #[inline(always)]
-fn apply_to(x: &[f32], f: impl Fn(f32) -> f32, y: &mut [f32]) {
-    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<CHUNK>(), y.as_chunks_mut::<CHUNK>());
-    for (x, y) in x.iter().zip(y) {
-        for lane in 0..CHUNK {
-            y[lane] = f(x[lane]);
+fn copy_row<S: Simd>(x: &[f32], columns: usize, to: &mut [f32]) {
+    let lanes = width::<S>();
+    if columns < lanes {
+        if x.len() >= lanes && to.len() >= lanes {
+            return store(load::<S>(x), to);
         }
+        return to[..columns].copy_from_slice(&x[..columns]);
     }
-    for (x, y) in x_rest.iter().zip(y_rest) {
-        *y = f(*x);
+    let (x, to) = (&x[..columns], &mut to[..columns]);
+    let last = columns - lanes;
+    for at in (0..last).step_by(lanes) {
+        store(load::<S>(&x[at..]), &mut to[at..]);
     }
-}
-
-/// Writes the first `width` elements of `x` and a zero; further zeros may follow.
-#[inline(always)]
-fn copy_row(x: &[f32], width: usize, to: &mut [f32]) {
-    let whole = width - width % CHUNK;
-    let (rest, rest_to) = (&x[whole..], &mut to[whole..]);
-    if let (Some(rest), Some(rest_to)) = (rest.first_chunk::<CHUNK>(), rest_to.first_chunk_mut::<CHUNK>()) {
-        for lane in 0..CHUNK {
-            rest_to[lane] = if lane < width - whole { rest[lane] } else { 0.0 };
-        }
-    } else {
-        rest_to[..width - whole].copy_from_slice(&rest[..width - whole]);
-        rest_to[width - whole] = 0.0;
-    }
-    apply_to(&x[..whole], std::convert::identity, &mut to[..whole]);
+    store(load::<S>(&x[last..]), &mut to[last..]);
 }

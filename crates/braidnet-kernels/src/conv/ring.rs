@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use macerator::Simd;
+
 use super::{Shape, pad::Band};
 
 /// A band of as many planes as a window touches, of every channel. Where there are two axes, there is one plane.
@@ -26,7 +28,7 @@ impl Ring {
     /// Pads the planes that a window at plane `z` touches and one at the plane before does not; `x` begins with the
     /// first sample.
     #[inline(always)]
-    pub(super) fn advance(&mut self, x: &[f32], z: usize) {
+    pub(super) fn advance<S: Simd>(&mut self, x: &[f32], z: usize) {
         let plane = self.band.height * self.band.width;
         let sample = self.channels * self.depth * plane;
         let side = self.reach / 2;
@@ -35,7 +37,7 @@ impl Ring {
             for channel in 0..self.channels {
                 let x = &x[(channel * self.depth + z) * plane..];
                 let at = (z % self.reach * self.channels + channel) * self.channel;
-                self.band.pad(x, sample, &mut self.padded[at..][..self.channel]);
+                self.band.pad::<S>(x, sample, &mut self.padded[at..][..self.channel]);
             }
         }
     }
