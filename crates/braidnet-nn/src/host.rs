@@ -3,6 +3,8 @@
 //! The pointwise parts of a layer have two paths: those kernels, one pass each, for single precision on this processor,
 //! and burn's tensor operations for everything else.
 
+use burn::backend::Flex;
+use burn::backend::flex::FlexTensor;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 /// Whether the kernels on slices apply to `x`: not to tensors that record, which would lose their history.
@@ -10,37 +12,54 @@ pub(crate) fn on_host<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex() && !x.is_autodiff()
 }
 
-/// The numbers of a tensor that is [`on_host`], copied only where others share them.
+/// The numbers of a tensor that is [`on_host`]: where they are, whoever else has them; in order, so that a transposed view is
+/// copied.
+///
+/// Burn's way to them, `into_data`, copies numbers that others share twice: once, and again for a stricter alignment.
 pub(crate) struct Numbers {
-    data: TensorData,
+    tensor: FlexTensor,
 }
 
 impl Numbers {
+    #[allow(clippy::expect_used)] // Cannot fail: `on_host` has seen the device.
     pub(crate) fn of<const D: usize>(x: Tensor<D>) -> Self {
-        Self { data: x.into_data() }
+        let tensor = x.try_into_primitive::<Flex>().expect("a tensor on this processor");
+        Self { tensor: if tensor.layout().is_contiguous() { tensor } else { tensor.to_contiguous() } }
     }
 
-    #[allow(clippy::expect_used)] // Cannot fail: `on_host` has seen the type, and every operation of burn's casts so.
+    #[allow(clippy::expect_used)] // Cannot fail: `on_host` has seen the type, and `of` has put them in order.
     pub(crate) fn as_slice(&self) -> &[f32] {
-        self.data.as_slice().expect("single precision")
+        self.tensor.as_slice().expect("single precision, in order")
     }
 
+    /// Copied where others share them, or where they are a part of a larger tensor.
     #[allow(clippy::expect_used)] // As above.
     pub(crate) fn into_vec(self) -> Vec<f32> {
-        self.data.try_into_vec().expect("single precision")
+        let numbers = self.as_slice();
+        if !self.tensor.is_unique() || numbers.len() != self.tensor.storage::<f32>().len() {
+            return numbers.to_vec();
+        }
+        self.tensor.into_data().try_into_vec().expect("single precision")
     }
 
-    #[allow(clippy::expect_used)] // As above.
-    fn as_mut_slice(&mut self) -> &mut [f32] {
-        self.data.as_mut_slice().expect("single precision")
+    /// The numbers, where nobody else has them.
+    fn as_mut_slice(&mut self) -> Option<&mut [f32]> {
+        let (start, end) = self.tensor.layout().contiguous_offsets()?;
+        Some(&mut self.tensor.try_storage_mut()?[start..end])
     }
 }
 
 /// Changes the numbers of `x`, which is [`on_host`]: in place where nobody else has them.
 pub(crate) fn change<const D: usize>(x: Tensor<D>, f: impl FnOnce(&mut [f32])) -> Tensor<D> {
+    let dims = x.dims();
     let mut numbers = Numbers::of(x);
-    f(numbers.as_mut_slice());
-    Tensor::from_data(numbers.data, (&Device::flex(), DType::F32))
+    if let Some(values) = numbers.as_mut_slice() {
+        f(values);
+        return Tensor::from_primitive::<Flex>(numbers.tensor);
+    }
+    let mut values = numbers.as_slice().to_vec();
+    f(&mut values);
+    tensor(values, dims)
 }
 
 /// A tensor of these numbers.
