@@ -120,8 +120,8 @@ impl<S: State> Mgrit<S> {
         self.levels[0].kept.is_some()
     }
 
-    /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it.
-    pub(crate) fn keeps(&self, point: usize) -> bool {
+    /// Whether a solve leaves the state at `point` of the finest level, if this rank holds it ([`Mgrit::keep_only`]).
+    pub fn keeps(&self, point: usize) -> bool {
         // A sequential solve walks over C-points as over others.
         let is_c_point = self.finest_split() == Split::Intervals && self.level(0).is_c_point(point);
         let is_kept = self.levels[0].kept.as_ref().is_none_or(|points| points.binary_search(&point).is_ok());

@@ -43,8 +43,8 @@ impl<N: Network> LayerParallel<N> {
         self.distance(gradients, exact)
     }
 
-    /// Relative distance of the scheduled states of a batch from the exact ones, over all points of the time grid that both
-    /// solvers hold.
+    /// Relative distance of the scheduled states of a batch from the exact ones, over all points of the time grid whose states both
+    /// solvers keep: where activations are recomputed, those that they are recomputed from.
     ///
     /// # Errors
     /// A failed solve.
@@ -59,7 +59,9 @@ impl<N: Network> LayerParallel<N> {
         if let Some(exact) = &self.exact {
             // A point at a border is held by both ranks: it counts where it is computed.
             let own = self.layers();
-            for point in own.start + usize::from(!self.is_first())..=own.end {
+            let both = [&self.solvers.forward, &exact.forward];
+            let points = own.start + usize::from(!self.is_first())..=own.end;
+            for point in points.filter(|point| both.iter().all(|solver| solver.keeps(*point))) {
                 let Some((u, e)) = self.solvers.forward.state(point).zip(exact.forward.state(point)) else { continue };
                 let mut difference = u.clone();
                 difference.axpy(-1.0, e);

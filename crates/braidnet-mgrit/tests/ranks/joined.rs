@@ -141,10 +141,11 @@ fn joined_gradients_converge(comm: &Communicator) -> Checked {
         };
         let exact = of(&MgritOptions::sequential(), Activations::Store)?;
         let many = of(&joined(&MgritOptions { norm: None, ..network(2, 4, n) }), Activations::Store)?;
-        let (stored, again) = (
-            of(&joined(&network(3, 2, 1)), Activations::Store)?,
-            of(&joined(&network(3, 2, 1)), Activations::Recompute)?,
-        );
+        let [stored, again] = [Activations::Store, Activations::Recompute].map(|activations| {
+            let both = [&joined(&network(3, 2, 1)), &joined(&network(2, 3, 1))];
+            gradients_with(activations, comm, (&grid, &partition, both), &tunable, &0.5).map_err(text)
+        });
+        let (stored, again) = (stored?, again?);
         for k in 0..exact.gradients.len() {
             let layer = exact.gradients[k].layer;
             let values = |g: &[f64; 2]| g.to_vec();
