@@ -1,16 +1,15 @@
 """Training step of the bench `blocks` in plain PyTorch, on one and two threads: medians and deciles in ms.
 
-    python benches/peers/blocks.py [LAYERS_PER_BLOCK]
+    python benches/peers/blocks.py [LAYERS_PER_BLOCK] [--json FILE]
 
 Same network (four blocks, 8 to 64 channels, batch norm, 64x64 pictures), batch of 20, loss and optimiser; thread counts take turns.
 """
 
-import sys
-import time
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from common import options, report, time_in_turns
 
 BATCH, CLASSES, CHANNELS, BLOCKS, ROUNDS, STEPS = 20, 20, 8, 4, 4, 2
 
@@ -52,10 +51,12 @@ def network(per_block):
 
 
 def main():
-    per_block = int(sys.argv[1]) if len(sys.argv) > 1 else 16
+    parser = options(__doc__)
+    parser.add_argument("per_block", nargs="?", type=int, default=16, metavar="LAYERS_PER_BLOCK")
+    args = parser.parse_args()
     x = torch.sin(torch.arange(BATCH * 3 * 64 * 64) * 0.37).view(BATCH, 3, 64, 64)
     y = torch.arange(BATCH) % CLASSES
-    net = network(per_block)
+    net = network(args.per_block)
     optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
 
     def step():
@@ -63,19 +64,7 @@ def main():
         F.cross_entropy(net(x), y).backward()
         optimizer.step()
 
-    times = {1: [], 2: []}
-    for _ in range(ROUNDS):
-        for threads, taken in times.items():
-            torch.set_num_threads(threads)
-            step()
-            for _ in range(STEPS):
-                start = time.perf_counter()
-                step()
-                taken.append(1e3 * (time.perf_counter() - start))
-    for threads, taken in times.items():
-        taken.sort()
-        low, middle, high = (taken[tenths * (len(taken) - 1) // 10] for tenths in (1, 5, 9))
-        print(f"blocks of {per_block}, {threads} threads: {middle:.1f} ms ({low:.1f}-{high:.1f})")
+    report(args.json, f"blocks:{args.per_block}@{BATCH}", "eager", time_in_turns(step, ROUNDS, STEPS))
 
 
 if __name__ == "__main__":

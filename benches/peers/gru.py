@@ -1,18 +1,16 @@
 """Training step of the GRU in plain PyTorch, on one and two threads: medians and deciles in ms.
 
-    python benches/peers/gru.py [--length 128] [--hidden 100] [--cells 2] [--batch 100] [--form implicit | classic [--fused]]
+    python benches/peers/gru.py [--length 128] [--hidden 100] [--cells 2] [--batch 100] [--form implicit | classic [--fused]] [--json FILE]
 
 Same network, batch, loss and optimiser (forward, mean cross entropy, backward, Adam update); thread counts take turns.
 `--fused` is `torch.nn.GRU`, which has the classic form only; `--check` compares it with the cells written out here.
 """
 
-import argparse
-import json
-import time
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from common import options, report, time_in_turns
 
 
 class Network(nn.Module):
@@ -76,7 +74,7 @@ def check(args, x):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     sizes = {"length": 128, "hidden": 100, "cells": 2, "batch": 100, "inputs": 9, "classes": 6, "rounds": 4, "steps": 4}
     for name, default in sizes.items():
         parser.add_argument(f"--{name}", type=int, default=default)
@@ -84,7 +82,6 @@ def arguments():
     parser.add_argument("--dt", type=float, default=1.0, help="length of a step")
     parser.add_argument("--fused", action="store_true", help="torch.nn.GRU in place of the cells written out")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--json", action="store_true", help="one object a line")
     parser.add_argument("--check", action="store_true", help="compare the cells with torch.nn.GRU, and stop")
     args = parser.parse_args()
     if args.fused and (args.form != "classic" or args.dt != 1.0):
@@ -110,24 +107,11 @@ def main():
         F.cross_entropy(net(x), y).backward()
         optimizer.step()
 
-    times = {threads: [] for threads in args.threads}
-    for _ in range(args.rounds):
-        for threads, taken in times.items():
-            torch.set_num_threads(threads)
-            step()
-            for _ in range(args.steps):
-                start = time.perf_counter()
-                step()
-                taken.append(1e3 * (time.perf_counter() - start))
-    form = f"{args.form}, fused" if args.fused else args.form
-    for threads, taken in times.items():
-        taken.sort()
-        low, median, high = (taken[int(part * len(taken))] for part in (0.1, 0.5, 0.9))
-        if args.json:
-            sizes = {name: getattr(args, name) for name in ("length", "hidden", "cells", "batch", "inputs", "classes")}
-            print(json.dumps({"form": form, **sizes, "threads": threads, "ms": median, "low": low, "high": high}))
-        else:
-            print(f"gru, {form}, {args.length} steps: {threads} threads {median:8.1f} ms ({low:.1f}-{high:.1f})", flush=True)
+    case = f"gru:{args.length}@{args.batch}"
+    if (args.hidden, args.cells, args.dt) != (100, 2, 1.0):
+        case += f", {args.cells} cells of {args.hidden}, steps of {args.dt:g}"
+    variant = f"eager, {args.form}{', fused' if args.fused else ''}"
+    report(args.json, case, variant, time_in_turns(step, args.rounds, args.steps, args.threads))
 
 
 if __name__ == "__main__":

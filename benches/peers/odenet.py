@@ -1,19 +1,23 @@
-"""Training step of the bench `step` in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of `conv:LAYERSxCHANNELS` of the bench `study` in plain PyTorch, on one and two threads: medians and deciles in ms.
 
-    python benches/peers/odenet.py [LAYERS ...]
+    python benches/peers/odenet.py [LAYERSxCHANNELS ...] [--json FILE]
 
 Same network, batch, loss and optimiser (forward, loss, backward, SGD update); thread counts take turns.
 """
-
-import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-# Layers, channels, rounds and steps per round.
-CASES = [(36, 3, 6, 5), (64, 4, 4, 3), (128, 12, 2, 2)]
+from common import options, report, time_in_turns
+
+CASES = ["36x3", "64x4", "128x12"]
+
+
+def sizes(text):
+    """Layers and channels."""
+    layers, channels = (int(number) for number in text.split("x"))
+    return layers, channels
 
 
 class Layer(nn.Module):
@@ -34,12 +38,14 @@ def network(layers, channels):
 
 
 def main():
-    wanted = [int(a) for a in sys.argv[1:]]
+    parser = options(__doc__)
+    parser.add_argument("networks", nargs="*", type=sizes, default=[sizes(case) for case in CASES], metavar="LAYERSxCHANNELS")
+    args = parser.parse_args()
     x = torch.sin(torch.arange(50 * 784) * 0.37).view(50, 1, 28, 28)
     y = torch.arange(50) % 10
-    for layers, channels, rounds, steps in CASES:
-        if wanted and layers not in wanted:
-            continue
+    for layers, channels in args.networks:
+        # Fewer of the steps that take long.
+        rounds, steps = (6, 5) if layers * channels < 256 else (3, 3)
         net = network(layers, channels)
         optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
 
@@ -48,19 +54,7 @@ def main():
             F.cross_entropy(net(x), y).backward()
             optimizer.step()
 
-        times = {1: [], 2: []}
-        for _ in range(rounds):
-            for threads, taken in times.items():
-                torch.set_num_threads(threads)
-                step()
-                for _ in range(steps):
-                    start = time.perf_counter()
-                    step()
-                    taken.append(1e3 * (time.perf_counter() - start))
-        for threads, taken in times.items():
-            taken.sort()
-            low, median, high = (taken[int(p * len(taken))] for p in (0.1, 0.5, 0.9))
-            print(f"{layers} layers x {channels} channels, {threads} threads: {median:.1f} ms ({low:.1f}-{high:.1f})", flush=True)
+        report(args.json, f"conv:{layers}x{channels}@50", "eager", time_in_turns(step, rounds, steps))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 """Training step of the bench `transformer` in plain PyTorch, on one and two threads: medians and deciles in ms.
 
-    python benches/peers/transformer.py [LAYERS ...]
+    python benches/peers/transformer.py [LAYERS ...] [--json FILE]
 
 Same network, batch, loss and optimiser (forward, loss, backward, SGD update); thread counts take turns.
 """
 
 import math
-import sys
-import time
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from common import options, report, time_in_turns
 
 SAMPLES, LENGTH, D, VOCABULARY, CLASSES = 8, 64, 128, 1000, 49
 
@@ -47,10 +47,12 @@ class Encoder(nn.Module):
 
 
 def main():
-    layers_wanted = [int(a) for a in sys.argv[1:]] or [32, 64]
+    parser = options(__doc__)
+    parser.add_argument("layers", nargs="*", type=int, default=[32, 64])
+    args = parser.parse_args()
     x = torch.randint(0, 60, (SAMPLES, LENGTH))
     y = torch.randint(0, CLASSES, (SAMPLES * LENGTH,))
-    for layers in layers_wanted:
+    for layers in args.layers:
         net = Encoder(layers)
         optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
 
@@ -59,19 +61,8 @@ def main():
             F.cross_entropy(net(x).flatten(0, 1), y).backward()
             optimizer.step()
 
-        times = {1: [], 2: []}
-        for _ in range(4):
-            for threads, taken in times.items():
-                torch.set_num_threads(threads)
-                step()
-                for _ in range(4):
-                    start = time.perf_counter()
-                    step()
-                    taken.append(1e3 * (time.perf_counter() - start))
-        for threads, taken in times.items():
-            taken.sort()
-            low, median, high = (taken[int(part * len(taken))] for part in (0.1, 0.5, 0.9))
-            print(f"encoder, {layers} layers: {threads} threads {median:8.1f} ms ({low:.1f}-{high:.1f})")
+        report(args.json, f"encoder:{layers}@{SAMPLES}", "eager", time_in_turns(step, 4, 4))
 
 
-main()
+if __name__ == "__main__":
+    main()

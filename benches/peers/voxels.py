@@ -1,16 +1,15 @@
 """Training step of the bench `voxels` in plain PyTorch, on one and two threads: medians and deciles in ms.
 
-    python benches/peers/voxels.py [SIDE] [LAYERS] [BATCH]
+    python benches/peers/voxels.py [SIDE] [LAYERS] [BATCH] [--json FILE]
 
 Same network (4 channels, one convolution per layer), loss and optimiser; thread counts take turns.
 """
 
-import sys
-import time
-
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from common import options, report, time_in_turns
 
 CHANNELS, HIDDEN, CLASSES, ROUNDS, STEPS = 4, 32, 10, 3, 2
 
@@ -31,8 +30,11 @@ class Net(nn.Module):
 
 
 def main():
-    given = [int(a) for a in sys.argv[1:]]
-    side, layers, batch = given + [31, 128, 4][len(given) :]
+    parser = options(__doc__)
+    for name, default in (("side", 31), ("layers", 128), ("batch", 4)):
+        parser.add_argument(name, nargs="?", type=int, default=default)
+    args = parser.parse_args()
+    side, layers, batch = args.side, args.layers, args.batch
     x = (torch.sin(torch.arange(batch * side**3) * 0.37) > 0.5).float().view(batch, 1, side, side, side)
     y = torch.arange(batch) % CLASSES
     net = Net(side, layers)
@@ -43,19 +45,7 @@ def main():
         F.cross_entropy(net(x), y).backward()
         optimizer.step()
 
-    times = {1: [], 2: []}
-    for _ in range(ROUNDS):
-        for threads, taken in times.items():
-            torch.set_num_threads(threads)
-            step()
-            for _ in range(STEPS):
-                start = time.perf_counter()
-                step()
-                taken.append(1e3 * (time.perf_counter() - start))
-    for threads, taken in times.items():
-        taken.sort()
-        low, middle, high = (taken[tenths * (len(taken) - 1) // 10] for tenths in (1, 5, 9))
-        print(f"{layers} layers, {side}^3, batch {batch}, {threads} threads: {middle:.1f} ms ({low:.1f}-{high:.1f})")
+    report(args.json, f"voxels:{side}x{layers}@{batch}", "eager", time_in_turns(step, ROUNDS, STEPS))
 
 
 if __name__ == "__main__":

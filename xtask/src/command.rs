@@ -15,6 +15,8 @@ use crate::cargo::root;
 
 /// How long a command has to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(5);
+/// How much of a failed command's words an error quotes.
+const LAST_LINES: usize = 20;
 
 /// Runs a command to its end.
 ///
@@ -35,6 +37,32 @@ pub fn run_within(command: &mut Command, limit: Duration) -> Result<()> {
     let child = command.stdin(Stdio::null()).spawn().with_context(|| cannot_start(command))?;
     let status = wait_within(child, limit)?.ok_or_else(|| too_slow(command, limit))?;
     judge(command, status)
+}
+
+/// Runs a command that must end by itself, in time, and well, and returns what it wrote to stdout and stderr.
+///
+/// # Errors
+/// Like [`run_within`]; the error quotes the last lines.
+pub fn capture_within(command: &mut Command, limit: Duration) -> Result<String> {
+    show(command);
+    let mut written = scratch()?;
+    // Both at the same place of the file, in the order written.
+    command.stdin(Stdio::null()).stdout(written.try_clone()?).stderr(written.try_clone()?);
+    let child = command.spawn().with_context(|| cannot_start(command))?;
+    let status = wait_within(child, limit)?;
+    let mut bytes = Vec::new();
+    written.rewind()?;
+    written.read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let judged = status.ok_or_else(|| too_slow(command, limit)).and_then(|status| judge(command, status));
+    judged.map_err(|error| anyhow!("{error:#}\nits last lines are\n{}", last_lines(&text)))?;
+    Ok(text)
+}
+
+/// The end of what a command wrote.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    lines.get(lines.len().saturating_sub(LAST_LINES)..).unwrap_or_default().join("\n")
 }
 
 /// Runs a command that must fail by itself, in time, in words, and without a panic that nobody caught: what it writes

@@ -11,9 +11,12 @@
 //! | `install.rs` | installing what a build with MPI lacks |
 //! | `doctor.rs` | `cargo xtask doctor`: what is here, what is missing, and what to do about it |
 //! | `kills.rs` | `cargo xtask kills`: training that is killed at random moments and resumed loses nothing |
+//! | `bench.rs` | `cargo xtask bench`: suites of measurements, their tables and pictures, and what moved |
+//! | `plan.rs` | `cargo xtask plan`: predicted step times and proposed schedules |
 //! | `report.rs` | `cargo xtask report`: the curves and the schedule of training runs as pictures |
 //! | `examples.rs` | the tables of examples to run, and of command lines that must be refused |
 
+mod bench;
 mod cargo;
 mod command;
 mod doctor;
@@ -23,6 +26,7 @@ mod install;
 mod kills;
 mod libclang;
 mod mpi;
+mod plan;
 mod report;
 mod step;
 mod test;
@@ -41,18 +45,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    Bench(bench::Options),
     Doctor(doctor::Options),
     #[cfg(unix)]
     Kills(kills::Options),
+    Plan(plan::Options),
     Report(report::Options),
     Test(test::Options),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().task {
+        Task::Bench(options) => bench::run(&options),
         Task::Doctor(options) => doctor::run(&options),
         #[cfg(unix)]
         Task::Kills(options) => kills::run(&options),
+        Task::Plan(options) => plan::run(&options),
         Task::Report(options) => report::run(&options),
         Task::Test(options) => test::run_steps(&options),
     }

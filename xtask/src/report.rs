@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `run.rs` | what a run left: its metrics and its timeline |
 //! | `curve.rs` | a curve: points with gaps, made few enough to draw |
-//! | `plot.rs` | a chart of curves over steps |
+//! | `plot.rs` | a chart of curves |
 //! | `charts.rs` | which curves go into which chart |
 //! | `schedule.rs` | one step of the timeline: who did what when |
 //! | `gantt.rs` | its chart: a row per rank, coloured by phase |
@@ -13,12 +13,12 @@
 //! | `page.rs` | `index.html` |
 
 mod charts;
-mod curve;
+pub mod curve;
 mod gantt;
-mod legend;
+pub mod legend;
 mod page;
-mod picture;
-mod plot;
+pub mod picture;
+pub mod plot;
 mod run;
 mod schedule;
 

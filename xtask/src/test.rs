@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::bench;
 use crate::cargo::{Executable, Workspace, cargo};
 use crate::command::{run, run_within};
 use crate::examples::Examples;
@@ -22,6 +23,7 @@ const RANKS_LIMIT: Duration = Duration::from_secs(300);
 
 const DOCS: &str = "documentation";
 const TESTS_UNDER_MPIRUN: &str = "tests under mpirun";
+const BENCH: &str = "quick bench";
 const EXAMPLES: &str = "examples, build";
 const EXAMPLES_UNDER_MPIRUN: &str = "examples under mpirun";
 const FAULTS: &str = "one rank fails under mpirun";
@@ -31,7 +33,7 @@ const KILLS: &str = "killed and resumed under mpirun";
 ///
 /// The formatting; what a build with MPI needs, installed if missing, where that takes no password; lints;
 /// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations;
-/// jobs with a rank that fails; a training that is killed and resumed. Steps that cannot run here are left out, and the
+/// jobs with a rank that fails; a training that is killed and resumed; a bench that times nothing to pass or fail. Steps that cannot run here are left out, and the
 /// table at the end says why.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -67,14 +69,19 @@ fn check(options: &Options, steps: &mut Steps) -> Result<()> {
         check_on_threads(options, steps, workspace)?;
     }
     if options.quick {
-        steps.leave_out("tests under mpirun and examples", "--quick");
+        steps.leave_out("tests under mpirun, examples and the quick bench", "--quick");
         return Ok(());
     }
     match &mpi {
         Ok(mpi) => test_under_mpirun(steps, workspace, mpi)?,
         Err(why) => steps.leave_out(TESTS_UNDER_MPIRUN, why),
     }
-    check_examples(options, steps, workspace, mpi)
+    check_examples(options, steps, workspace, mpi)?;
+    if options.only_mpi {
+        return Ok(());
+    }
+    // Its ratios are to be read; no time makes it fail.
+    steps.run(BENCH, || bench::quick(workspace))
 }
 
 /// The MPI to build with, installed if it is missing and may be; the inner error says why there is none.

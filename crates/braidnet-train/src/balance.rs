@@ -1,12 +1,11 @@
 //! Layers shared out by what they cost, where they differ: those of a network of blocks do.
 
 use std::fmt;
-use std::time::Instant;
 
 use braidnet_grid::{Partition, TimeGrid};
-use braidnet_mgrit::{Differentiable, Linearization, MgritError, Output};
 use braidnet_nn::{CoarseOperator, Network};
 
+use crate::predict::{Measured, Op};
 use crate::{LayerParallel, Schedule, TrainError};
 
 /// Times that every layer is measured.
@@ -26,49 +25,17 @@ impl<N: Network> LayerParallel<N> {
     /// A few sequential training steps of this rank's layers.
     pub fn layer_costs(&self, samples: usize) -> Result<Vec<f64>, TrainError> {
         let batch = self.network.largest_batch(samples);
-        let size = |layer| [self.network.state_bytes(layer, &batch), self.network.state_bytes(layer + 1, &batch)];
         let mut own = Vec::new();
         for _ in 0..REPEATS {
-            let seconds = self.seconds_of_layers(&batch)?;
-            own.extend(self.layers().zip(seconds).map(|(layer, seconds)| (layer as f64, seconds)));
+            own.extend(self.time_layers(&batch)?);
         }
-        let flat = own.into_iter().flat_map(|(layer, seconds)| [layer, seconds]).collect::<Vec<f64>>();
-        let all = self.comm.all_gather(flat, &())?.concat();
-        let measured: Vec<(usize, f64)> = all.chunks_exact(2).map(|pair| (pair[0] as usize, pair[1])).collect();
+        let measured = Measured::gather(self, samples, own)?;
         let cost = |layer: usize| {
-            let alike = measured.iter().filter(|(other, _)| size(*other) == size(layer)).map(|(_, seconds)| *seconds);
-            median(alike.collect())
+            let once = [Op::Linearize, Op::Back, Op::Gradients].map(|op| measured.seconds(layer, op).unwrap_or(0.0));
+            once.iter().sum()
         };
         Ok((0..self.n_layers()).map(cost).collect())
     }
-
-    /// Seconds that each of this rank's layers takes, once forward and once back.
-    fn seconds_of_layers(&self, batch: &N::Batch) -> Result<Vec<f64>, TrainError> {
-        let batch = self.network.prepare(batch.clone());
-        let block = self.network.block(&batch);
-        let rank = self.comm.rank();
-        let failed = |layer, source| MgritError::Step { level: 0, layer, rank, source };
-        let mut state = self.network.zero_states(&batch).at(self.layers().start).clone();
-        let (mut seconds, mut tapes) = (Vec::new(), Vec::new());
-        for step in self.own_steps() {
-            let start = Instant::now();
-            let tape = block.linearize(&step, &mut state, Output::Used).map_err(|source| failed(step.layer, source))?;
-            seconds.push(start.elapsed().as_secs_f64());
-            tapes.push((step, tape));
-        }
-        for (seconds, (step, tape)) in seconds.iter_mut().zip(tapes).rev() {
-            let start = Instant::now();
-            let back = tape.pullback_with_gradients(&step, &mut state, Output::Used).and_then(|pending| pending());
-            back.map_err(|source| failed(step.layer, source))?;
-            *seconds += start.elapsed().as_secs_f64();
-        }
-        Ok(seconds)
-    }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// Which rank gets which layers, by what these cost.

@@ -15,6 +15,7 @@
 //!   a parameter one, [`Continuity`] holds layers together.
 //! - An [`Optimizer`] updates each rank's own layers, at the rates of a [`LearningRate`], and their running statistics.
 //! - [`data`] gives each rank its part of the samples.
+//! - [`predict`](mod@predict) says beforehand what a step will take on ranks that need not be there.
 //!
 //! `docs/training.md` is the guide for users; the vocabulary that all crates share is in `docs/conventions.md`.
 
@@ -35,6 +36,7 @@ mod model;
 mod norm;
 mod optimizer;
 mod pipeline;
+pub mod predict;
 mod reading;
 mod reducer;
 mod schedule;

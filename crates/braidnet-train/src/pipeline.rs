@@ -55,21 +55,38 @@ pub(crate) fn run<N: Network, T>(
     let mut pipeline =
         Pipeline { model, steps: model.own_steps(), report: StepReport::default(), in_flight: VecDeque::new() };
     let n = shard.micro.len();
-    let ahead = (model.comm.size() - 1 - model.comm.rank()).min(n);
-    for at in 0..n + ahead {
-        if at < n {
-            pipeline.forward(shard, at, task)?;
-            if at + 1 == n {
-                forwarded(&pipeline.report.forwarded)?;
+    for turn in turns(model.comm.rank(), model.comm.size(), n) {
+        match turn {
+            Turn::Forward(at) => {
+                pipeline.forward(shard, at, task)?;
+                if at + 1 == n {
+                    forwarded(&pipeline.report.forwarded)?;
+                }
             }
-        }
-        if at >= ahead {
-            let micro = &shard.micro[at - ahead];
-            reducer.next_micro_batch(at - ahead + 1 == n, micro.size as f64 / shard.global as f64);
-            pipeline.backward(reducer)?;
+            Turn::Backward(at) => {
+                reducer.next_micro_batch(at + 1 == n, shard.micro[at].size as f64 / shard.global as f64);
+                pipeline.backward(reducer)?;
+            }
         }
     }
     Ok(pipeline.report)
+}
+
+/// What a rank does next, and with which micro-batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    Forward(usize),
+    Backward(usize),
+}
+
+/// One forward, one backward, for `n` micro-batches.
+pub(crate) fn turns(rank: usize, n_ranks: usize, n: usize) -> impl Iterator<Item = Turn> {
+    let ahead = (n_ranks - 1 - rank).min(n);
+    (0..n + ahead).flat_map(move |at| {
+        let forward = (at < n).then_some(Turn::Forward(at));
+        let backward = (at >= ahead).then(|| Turn::Backward(at - ahead));
+        forward.into_iter().chain(backward)
+    })
 }
 
 struct Pipeline<'a, N: Network> {
@@ -206,5 +223,19 @@ impl<N: Network> Pipeline<'_, N> {
 
     fn failed(&self, step: &Step, source: StepError) -> TrainError {
         MgritError::Step { level: 0, layer: step.layer, rank: self.model.comm.rank(), source }.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rank_runs_ahead() {
+        use Turn::{Backward as B, Forward as F};
+        let of = |rank| turns(rank, 3, 4).collect::<Vec<_>>();
+        assert_eq!(of(0), [F(0), F(1), F(2), B(0), F(3), B(1), B(2), B(3)]);
+        assert_eq!(of(2), [F(0), B(0), F(1), B(1), F(2), B(2), F(3), B(3)]);
+        assert_eq!(turns(0, 4, 1).collect::<Vec<_>>(), [F(0), B(0)]);
     }
 }

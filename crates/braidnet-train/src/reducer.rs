@@ -13,7 +13,7 @@ use crate::{Schedule, TrainError};
 
 /// Bytes of gradients that are sent at once: large enough that latency does not matter, small enough that the first
 /// ones travel while the others are formed.
-const BUCKET: usize = 4 << 20;
+pub(crate) const BUCKET: usize = 4 << 20;
 
 /// Adds up the gradients of this rank's parameters over the micro-batches of a step and over the data axis.
 ///

@@ -13,6 +13,33 @@ const GIB: f64 = (1u64 << 30) as f64;
 /// Docker's default for /dev/shm.
 const SMALL_SHM: u64 = 64 << 20;
 
+/// What computes: the processors and the memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hardware {
+    /// The processor's name.
+    pub model: Option<String>,
+    /// Physical cores.
+    pub cores: Option<usize>,
+    /// Processors that this process may run on.
+    pub usable: usize,
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+}
+
+impl Hardware {
+    /// That of this machine; nothing where the system does not tell.
+    pub fn find() -> Self {
+        let cpuinfo = read("/proc/cpuinfo");
+        let model = model(&cpuinfo).map(str::to_owned).or_else(|| told("sysctl", &["-n", "machdep.cpu.brand_string"]));
+        Self {
+            model: model.map(|model| model.trim().to_owned()),
+            cores: cores(&cpuinfo),
+            usable: thread::available_parallelism().map_or(1, usize::from),
+            memory: memory().map(|memory| memory.total),
+        }
+    }
+}
+
 /// Processors and memory, then the limits of a container.
 pub fn check() -> Vec<Finding> {
     let online: Option<usize> = told("getconf", &["_NPROCESSORS_ONLN"]).and_then(|text| text.trim().parse().ok());

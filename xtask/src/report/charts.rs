@@ -18,7 +18,7 @@ pub fn comparison(runs: &[Run]) -> Result<Picture> {
     let curves =
         runs.iter().enumerate().map(|(index, run)| steps(run, &run.name, index, Style::Line, |step| step.loss));
     let title = format!("Loss of {} runs, mean over each batch", runs.len());
-    Plot { name: "comparison", title, unit: "loss", axis: Axis::Fit, curves: curves.collect() }.draw()
+    Plot::over_steps("comparison", title, "loss", Axis::Fit, curves.collect()).draw()
 }
 
 fn loss(run: &Run) -> Plot {
@@ -26,7 +26,7 @@ fn loss(run: &Run) -> Plot {
         steps(run, "training, each batch", 0, Style::Line, |step| step.loss),
         epochs(run, "test", 1, |epoch| epoch.test_loss),
     ];
-    Plot { name: "loss", title: format!("Loss: {}", run.name), unit: "loss", axis: Axis::Fit, curves }
+    Plot::over_steps("loss", format!("Loss: {}", run.name), "loss", Axis::Fit, curves)
 }
 
 fn accuracy(run: &Run) -> Plot {
@@ -38,7 +38,7 @@ fn accuracy(run: &Run) -> Plot {
         epochs(run, "test, as scheduled", 2, |epoch| percent(epoch.test_accuracy_scheduled)),
     ];
     let title = format!("Accuracy: {}", run.name);
-    Plot { name: "accuracy", title, unit: "accuracy in %", axis: Axis::Fit, curves }
+    Plot::over_steps("accuracy", title, "accuracy in %", Axis::Fit, curves)
 }
 
 fn rho(run: &Run) -> Plot {
@@ -49,7 +49,7 @@ fn rho(run: &Run) -> Plot {
         Curve::new("relative error of the gradient", 2, Style::Dotted, errors).sparse(),
     ];
     let title = format!("Convergence factor: {}", run.name);
-    Plot { name: "rho", title, unit: "rho", axis: Axis::Fit, curves }
+    Plot::over_steps("rho", title, "rho", Axis::Fit, curves)
 }
 
 fn step_time(run: &Run) -> Plot {
@@ -69,7 +69,7 @@ fn step_time(run: &Run) -> Plot {
     ];
     let digits = if median < 10.0 { 3 } else { 1 };
     let title = format!("Time of a step: {} (median {median:.digits$} ms{above})", run.name);
-    Plot { name: "step-time", title, unit: "milliseconds", axis, curves }
+    Plot::over_steps("step-time", title, "milliseconds", axis, curves)
 }
 
 fn steps(run: &Run, label: &str, color: usize, style: Style, value: impl Fn(&Step) -> Option<f64>) -> Curve {

@@ -1,4 +1,4 @@
-//! A curve: points over steps, with gaps, made few enough to draw.
+//! A curve: points, with gaps, made few enough to draw.
 
 use plotters::style::RGBColor;
 
@@ -24,6 +24,8 @@ pub enum Style {
     Line,
     /// A line with a dot at each point: for points that are few.
     Dotted,
+    /// A dot at each point and no line.
+    Dots,
     /// A thin, light line: for what is only the background of another.
     Faint,
 }
@@ -34,7 +36,7 @@ pub struct Curve {
     pub label: String,
     pub color: RGBColor,
     pub style: Style,
-    /// Step and value, by step; a value that is not finite is a gap.
+    /// Place, as a step, and value, by place; a value that is not finite is a gap.
     pub points: Vec<(f64, f64)>,
 }
 
@@ -48,9 +50,14 @@ pub struct Point {
 }
 
 impl Curve {
-    /// A curve of the values that are known.
+    /// A curve over steps, of the values that are known.
     pub fn new(label: &str, color: usize, style: Style, values: impl IntoIterator<Item = (u64, Option<f64>)>) -> Self {
-        let points = values.into_iter().map(|(step, value)| (step as f64, value.unwrap_or(f64::NAN))).collect();
+        let points = values.into_iter().map(|(step, value)| (step as f64, value.unwrap_or(f64::NAN)));
+        Self::through(label, color, style, points.collect())
+    }
+
+    /// A curve through points, which are ordered by place.
+    pub fn through(label: &str, color: usize, style: Style, points: Vec<(f64, f64)>) -> Self {
         Self { label: label.to_owned(), color: COLORS[color % COLORS.len()], style, points }
     }
 

@@ -39,7 +39,7 @@ const LEAST_SHARE: f64 = 0.0005;
 
 /// Draws the typical step of a run's timeline.
 pub fn draw(run: &Run) -> Result<Picture> {
-    let mut picture = Picture { name: "schedule", svg: None };
+    let mut picture = Picture { name: "schedule".to_owned(), svg: None };
     if let Some(schedule) = run.trace.as_ref().and_then(Schedule::of) {
         let title = match schedule.step {
             Some(step) => format!("Schedule: {}, step {step}, shares of the ranks' time", run.name),

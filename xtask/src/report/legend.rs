@@ -9,6 +9,9 @@ use super::picture::WIDTH;
 /// The size of all small text.
 pub const FONT: i32 = 16;
 
+/// The colour of all text.
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+
 /// The size of titles.
 const TITLE_FONT: i32 = 21;
 
@@ -33,7 +36,7 @@ pub fn text_style(font: i32) -> TextStyle<'static> {
         plotters::style::text_anchor::HPos::Left,
         plotters::style::text_anchor::VPos::Center,
     );
-    ("sans-serif", font).into_font().color(&RGBColor(0x22, 0x22, 0x22)).pos(position)
+    ("sans-serif", font).into_font().color(&INK).pos(position)
 }
 
 /// Text that fits a width, its end cut off if it must be.

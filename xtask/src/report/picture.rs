@@ -17,7 +17,7 @@ const ZOOM: f32 = 2.0;
 /// A drawing with the name of its files, or the lack of one where there is no data.
 #[derive(Debug)]
 pub struct Picture {
-    pub name: &'static str,
+    pub name: String,
     pub svg: Option<String>,
 }
 
@@ -32,7 +32,7 @@ static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
 impl Picture {
     /// Writes `NAME.svg` and `NAME.png`, or removes those of an earlier report if there is no data now; whether there is.
     pub fn write(&self, folder: &Path) -> Result<bool> {
-        let [svg, png] = ["svg", "png"].map(|extension| folder.join(self.name).with_extension(extension));
+        let [svg, png] = ["svg", "png"].map(|extension| folder.join(&self.name).with_extension(extension));
         let Some(text) = &self.svg else {
             for old in [svg, png].iter().filter(|path| path.exists()) {
                 fs::remove_file(old).with_context(|| format!("cannot remove {}", old.display()))?;

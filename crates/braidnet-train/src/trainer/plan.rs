@@ -6,11 +6,11 @@ use std::ops::Range;
 use braidnet_comm::Mesh;
 use braidnet_grid::Step;
 use braidnet_mgrit::{
-    Activations, Differentiable, Guess, Linearization, Method, Output, PendingGradients, Propagator, Sources,
-    StepError, solve_adjoint,
+    Differentiable, Guess, Linearization, Output, PendingGradients, Propagator, Sources, StepError, solve_adjoint,
 };
 use braidnet_nn::Network;
 
+use crate::predict::memory::{Holdings, of_parameters, points};
 use crate::solvers::Solvers;
 use crate::{InitialGuess, LayerParallel, MicroBatching, OptimizerConfig, Schedule, SolveConfig, TrainError};
 
@@ -103,22 +103,18 @@ fn plan_of<N: Network>(
         evaluations: [layers.len() as u64; 2],
         messages: 0,
         bytes: 0,
-        memory: 4 * parameters * (2 + optimizer.n_moments()),
+        memory: of_parameters(parameters, optimizer),
     };
+    let holdings = Holdings { n_layers: layers.len(), state, tape };
     match schedule.micro_batching {
         MicroBatching::Pipelined => {
             let sends = [u64::from(!model.is_first()), u64::from(!model.is_last())];
             plan.messages = sends[0] + sends[1];
             plan.bytes = sends[0] * ends[0] + sends[1] * ends[1];
             let in_flight = (model.comm.size() - model.comm.rank()).min(micro_batches) as u64;
-            let tapes = layers.len() as u64 * tape;
-            plan.memory += match schedule.activations {
-                Activations::Store => in_flight * tapes,
-                // Those of the micro-batch that is on its way back.
-                Activations::Recompute => in_flight * state + tapes,
-            };
+            plan.memory += holdings.of_pipeline(schedule.activations, in_flight);
         }
-        MicroBatching::InTurn => count_solves(model, schedule, (state, ends, tape), &mut plan)?,
+        MicroBatching::InTurn => count_solves(model, schedule, (holdings, ends), &mut plan)?,
     }
     Ok(plan)
 }
@@ -127,7 +123,7 @@ fn plan_of<N: Network>(
 fn count_solves<N: Network>(
     model: &LayerParallel<N>,
     schedule: &Schedule,
-    (state, ends, tape): (u64, [u64; 2], u64),
+    (holdings, ends): (Holdings, [u64; 2]),
     plan: &mut RankPlan,
 ) -> Result<(), TrainError> {
     let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
@@ -144,36 +140,12 @@ fn count_solves<N: Network>(
     let Solvers { forward, adjoint, .. } = &mut solvers;
     let guess = guess(&schedule.backward);
     let (down, _) = solve_adjoint(adjoint, &Counted, forward, linearized, lambda, Sources::none(), guess)?;
-    let points = |solver: &braidnet_mgrit::Mgrit<f64>| -> Vec<usize> {
-        (0..solver.hierarchy().n_levels()).map(|l| solver.layout().share(l).points().len()).collect()
-    };
     plan.points = points(forward);
     plan.evaluations = [up.evaluations.iter().sum(), down.evaluations.iter().sum()];
     plan.messages = up.messages + down.messages;
     // Most of the states go to the rank behind, most of the adjoint to the one before.
     plan.bytes = up.messages * ends[1] + down.messages * ends[0];
-    // States u on all levels; v and f on the coarse ones.
-    let mut states = 0;
-    for counts in [points(forward), points(adjoint)] {
-        let finest = match schedule.activations {
-            Activations::Store => counts[0],
-            Activations::Recompute => 2 * counts.get(1).copied().unwrap_or(counts[0].isqrt()) + 2,
-        };
-        states += finest + 3 * counts[1..].iter().sum::<usize>();
-    }
-    for solve in [&schedule.forward, &schedule.backward] {
-        // The states held, those of the trial, and the equations of both.
-        states += if solve.method == Method::Newton { 5 * plan.layers.len() } else { 0 };
-    }
-    let n_layers = plan.layers.len() as u64;
-    let tapes = match schedule.activations {
-        Activations::Store => n_layers,
-        Activations::Recompute => {
-            let intervals = plan.points.get(1).map_or((n_layers as f64).sqrt(), |n| *n as f64).max(1.0);
-            (intervals + (n_layers as f64 / intervals)).ceil() as u64
-        }
-    };
-    plan.memory += states as u64 * state + tapes.min(n_layers) * tape;
+    plan.memory += holdings.of_solves(schedule, [&plan.points, &points(adjoint)]);
     Ok(())
 }
 

@@ -1,0 +1,151 @@
+//! Running what measures, and collecting what it measured.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use braidnet_monitor::Measurement;
+use tempfile::TempDir;
+
+use crate::cargo::{Workspace, root};
+use crate::command::capture_within;
+
+/// The benches whose measurements are collected.
+const BENCHES: [&str; 2] = ["study", "layer"];
+/// A small program for counting instructions.
+const POINTS: &str = "points";
+/// How long one start may take: a bench that hangs must end some day.
+const LIMIT: Duration = Duration::from_secs(6 * 3600);
+
+/// The programs, built.
+#[derive(Debug)]
+pub struct Programs {
+    /// Training steps.
+    pub study: PathBuf,
+    /// Single layers.
+    pub layer: PathBuf,
+    /// The solver without a network.
+    pub points: PathBuf,
+}
+
+impl Programs {
+    /// Builds them all at once.
+    ///
+    /// # Errors
+    /// If the build fails.
+    pub fn build(workspace: Workspace) -> Result<Self> {
+        let benches = BENCHES.iter().flat_map(|name| ["--bench", name]);
+        let options: Vec<&str> = benches.chain(["--example", POINTS]).collect();
+        let built = workspace.executables("build", &options)?;
+        let path = |name: &str| {
+            let found = built.iter().find(|executable| executable.name == name);
+            found.map(|executable| executable.path.clone()).with_context(|| format!("cargo built no `{name}`"))
+        };
+        let [study, layer] = BENCHES.map(path);
+        Ok(Self { study: study?, layer: layer?, points: path(POINTS)? })
+    }
+}
+
+/// Runs programs and keeps their measurements.
+#[derive(Debug)]
+pub struct Collector {
+    folder: TempDir,
+    measurements: Vec<Measurement>,
+}
+
+impl Collector {
+    /// Nothing measured yet.
+    ///
+    /// # Errors
+    /// If there is no place for temporary files.
+    pub fn new() -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir().context("no temporary folder")?, measurements: Vec::new() })
+    }
+
+    /// Runs a program with `--json FILE` and keeps what it measured; how many measurements that are.
+    ///
+    /// # Errors
+    /// If it fails, with its last lines; if it measures nothing.
+    pub fn run(&mut self, command: &mut Command) -> Result<&[Measurement]> {
+        let file = self.folder.path().join("measured.jsonl");
+        command.arg("--json").arg(&file);
+        let program = command.get_program().display().to_string();
+        let start = Instant::now();
+        capture(command)?;
+        ensure!(file.exists(), "{program} wrote no measurements");
+        let measured = Measurement::read(&file)?;
+        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        println!("{} measurements in {:.1} s", measured.len(), start.elapsed().as_secs_f64());
+        let before = self.measurements.len();
+        self.measurements.extend(measured);
+        Ok(self.measurements.get(before..).unwrap_or_default())
+    }
+
+    /// Forgets those of the last `n` measurements that are not to be kept.
+    pub fn retain_last(&mut self, n: usize, keep: impl Fn(&Measurement) -> bool) {
+        let last = self.measurements.split_off(self.measurements.len().saturating_sub(n));
+        self.measurements.extend(last.into_iter().filter(keep));
+    }
+
+    /// Keeps a measurement that was made elsewhere.
+    pub fn keep(&mut self, measurement: Measurement) {
+        self.measurements.push(measurement);
+    }
+
+    /// All measurements, those of one thing not yet merged.
+    pub fn finish(self) -> Vec<Measurement> {
+        self.measurements
+    }
+
+    /// A place for files that nobody needs later.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Runs a command in the workspace's root; what it wrote.
+///
+/// # Errors
+/// If it fails, with its last lines.
+pub fn capture(command: &mut Command) -> Result<String> {
+    capture_within(command.current_dir(root()), LIMIT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::made_up::timed;
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        // The options `--json FILE` become $1 and $2.
+        command.args(["-c", script, "sh"]);
+        command
+    }
+
+    #[test]
+    fn measurements_are_collected() {
+        let mut collector = Collector::new().unwrap();
+        let line = serde_json::to_string(&timed("seq", 1, 0.25)).unwrap();
+        for _ in 0..2 {
+            let measured = collector.run(&mut shell(&format!("echo '{line}' >> $2"))).unwrap();
+            assert_eq!(measured, [timed("seq", 1, 0.25)]);
+        }
+        collector.retain_last(1, |one| one.ranks > 1);
+        assert_eq!(collector.finish(), [timed("seq", 1, 0.25)]);
+    }
+
+    #[test]
+    fn failures_are_told_with_the_last_lines() {
+        let mut collector = Collector::new().unwrap();
+        let script = "for n in $(seq 100); do echo line $n; done; echo no memory >&2; exit 3";
+        let error = format!("{:#}", collector.run(&mut shell(script)).unwrap_err());
+        assert!(error.contains("exit status: 3") && error.contains("line 100\nno memory"), "{error}");
+        assert!(!error.contains("line 50\n"), "{error}");
+        let error = format!("{:#}", collector.run(&mut shell("true")).unwrap_err());
+        assert_eq!(error, "sh wrote no measurements");
+        let error = format!("{:#}", collector.run(&mut shell("echo {} > $2")).unwrap_err());
+        assert!(error.contains("line 1: not a measurement"), "{error}");
+    }
+}
