@@ -88,6 +88,12 @@ const RUNS: &[Run] = &[
         under_mpirun: &[2],
     },
     Run {
+        example: "mnist",
+        args: &["--layers=9", "--channels=2", "--train-samples=200", "--epochs=1", "--join-intervals"],
+        on_threads: &["--layer-ranks=3"],
+        under_mpirun: &[2],
+    },
+    Run {
         example: "gum",
         args: &["--train-sentences=100", "--test-sentences=30", "--epochs=1", "--schedule=layer-parallel"],
         on_threads: &["--layer-ranks=2", "--data-ranks=2"],

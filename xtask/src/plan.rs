@@ -1,13 +1,15 @@
 //! `cargo xtask plan`: the executable `plan` of the benches, built as all else is.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::cargo::Workspace;
-use crate::command::{cannot_start, show};
+use crate::cargo::{Workspace, root};
+use crate::command::{Panics, cannot_start, fails_within, run_within, show};
 use crate::install::Tools;
 
 const PROGRAM: &str = "plan";
@@ -29,11 +31,43 @@ pub fn run(options: &Options) -> ExitCode {
     })
 }
 
+/// How long a check may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Plans from the machine files that are there, measures a small network, and refuses what cannot be planned.
+///
+/// # Errors
+/// If the program does something else.
+pub fn check(workspace: Workspace) -> Result<()> {
+    let program = build(workspace)?;
+    let plan = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.current_dir(root()).args(args).env_remove("RUST_BACKTRACE");
+        command
+    };
+    for file in ["benches/machines/tiny-imagenet-a100.toml", "benches/machines/gum-gpu.toml"] {
+        run_within(&mut plan(&["--machine", file, "--ranks=1,4", "--variants=seq,dp,lp:3/4/2/1+join"]), LIMIT)?;
+    }
+    let small = ["--network=conv:8x2@4", "--ranks=1,2", "--rounds=1", "--validate", "--errors-of=1"];
+    run_within(&mut plan(&small), LIMIT)?;
+    let refused: [(&[&str], &str); 3] = [
+        (&["--network=conv:8x2", "--ranks=0"], "ranks"),
+        (&["--network=mlp:3", "--ranks=2"], "conv:LAYERSxCHANNELS"),
+        (&["--machine=README.md", "--ranks=2"], "README.md"),
+    ];
+    refused.iter().try_for_each(|(args, word)| fails_within(&mut plan(args), LIMIT, &[word], Panics::Forbidden))
+}
+
+/// The path of the program.
+fn build(workspace: Workspace) -> Result<PathBuf> {
+    let built = workspace.executables("build", &["--bin", PROGRAM])?;
+    let program = built.into_iter().find(|executable| executable.name == PROGRAM && executable.kind == "bin");
+    Ok(program.with_context(|| format!("cargo built no `{PROGRAM}`"))?.path)
+}
+
 fn build_and_run(options: &Options) -> Result<ExitCode> {
     let workspace = Workspace { has_mpi: Tools::find().mpi().is_ok() };
-    let built = workspace.executables("build", &["--bin", PROGRAM])?;
-    let program = built.iter().find(|executable| executable.name == PROGRAM && executable.kind == "bin");
-    let mut command = Command::new(&program.with_context(|| format!("cargo built no `{PROGRAM}`"))?.path);
+    let mut command = Command::new(build(workspace)?);
     command.args(&options.args);
     show(&command);
     let status = command.status().with_context(|| cannot_start(&command))?;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::bench;
 use crate::cargo::{Executable, Workspace, cargo};
 use crate::command::{run, run_within};
 use crate::examples::Examples;
 use crate::install::Tools;
 use crate::mpi::Mpi;
 use crate::step::Steps;
+use crate::{bench, plan};
 
 /// The name of the test programs that also run under mpirun.
 const RANKS_TEST: &str = "ranks";
@@ -33,8 +33,8 @@ const KILLS: &str = "killed and resumed under mpirun";
 ///
 /// The formatting; what a build with MPI needs, installed if missing, where that takes no password; lints;
 /// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations;
-/// jobs with a rank that fails; a training that is killed and resumed; a bench that times nothing to pass or fail. Steps that cannot run here are left out, and the
-/// table at the end says why.
+/// jobs with a rank that fails; a training that is killed and resumed; plans; a bench that times nothing to pass or fail. Steps
+/// that cannot run here are left out, and the table at the end says why.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Only the formatting, lints, and tests with ranks on threads; installs nothing
@@ -69,7 +69,7 @@ fn check(options: &Options, steps: &mut Steps) -> Result<()> {
         check_on_threads(options, steps, workspace)?;
     }
     if options.quick {
-        steps.leave_out("tests under mpirun, examples and the quick bench", "--quick");
+        steps.leave_out("tests under mpirun, examples, plans and the quick bench", "--quick");
         return Ok(());
     }
     match &mpi {
@@ -80,6 +80,7 @@ fn check(options: &Options, steps: &mut Steps) -> Result<()> {
     if options.only_mpi {
         return Ok(());
     }
+    steps.run("plans", || plan::check(workspace))?;
     // Its ratios are to be read; no time makes it fail.
     steps.run(BENCH, || bench::quick(workspace))
 }
