@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::relax::{Split, TIMELINE};
+use crate::setting::TIMELINE;
+use crate::walk::Split;
 use crate::{Differentiable, Mgrit, Output, State, StepError};
 
 /// What is kept between the forward and the adjoint solve.

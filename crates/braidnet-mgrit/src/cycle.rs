@@ -13,11 +13,13 @@ use braidnet_grid::Share;
 
 use crate::norm::NormSum;
 use crate::prolong::correct;
-use crate::relax::{AtC, Reach, Setting, Split};
+use crate::relax::AtC;
 use crate::restrict::{Residuals, restrict_states};
+use crate::setting::Setting;
 use crate::solver::Steps;
 use crate::storage::{LevelStorage, Rhs};
 use crate::tau::add_tau;
+use crate::walk::{Reach, Split};
 use crate::{Coarsest, Cycle, FinalSweep, Method, Mgrit, MgritError, MgritOptions, Propagator, State, Stop, Tolerance};
 
 /// How the iteration went.

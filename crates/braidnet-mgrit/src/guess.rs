@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use braidnet_grid::StepKind;
 
-use crate::relax::{Setting, border_tag};
+use crate::relax::border_tag;
+use crate::setting::Setting;
 use crate::{Mgrit, MgritError, Propagator, State};
 
 /// Where the iteration starts from.

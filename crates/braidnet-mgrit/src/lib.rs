@@ -31,11 +31,13 @@ pub mod relax;
 mod report;
 pub mod restrict;
 mod sequential;
+mod setting;
 mod solver;
 mod sources;
 mod state;
 mod storage;
 pub mod tau;
+mod walk;
 
 pub use activations::{Activations, checkpoints};
 pub use adjoint::{LayerGradients, Linearized, solve_adjoint, solve_adjoint_into};

@@ -26,7 +26,8 @@ use braidnet_grid::Step;
 use crate::cycle::Outcome;
 use crate::norm::NormSum;
 use crate::prefix::{Affine, result_before};
-use crate::relax::{Setting, border_tag};
+use crate::relax::border_tag;
+use crate::setting::Setting;
 use crate::{Mgrit, MgritError, Propagator, State, Stop, TemporalNorm};
 
 /// The damping `mu` of an iteration.

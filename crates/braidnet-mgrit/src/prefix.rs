@@ -2,7 +2,7 @@
 
 use braidnet_comm::Tag;
 
-use crate::relax::{Counters, Setting, Way};
+use crate::setting::{Counters, Setting, Way};
 use crate::{MgritError, State};
 
 /// `x -> linear * x + constant`, component by component; without `linear` the map is constant, as that of all ranks up to

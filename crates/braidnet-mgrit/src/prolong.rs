@@ -5,7 +5,7 @@
 use braidnet_comm::Tag;
 use braidnet_grid::{Layout, Level, Transfer};
 
-use crate::relax::{Counters, Setting};
+use crate::setting::{Counters, Setting};
 use crate::storage::LevelStorage;
 use crate::{MgritError, Propagator, State};
 

@@ -9,7 +9,8 @@ use tracing::trace_span;
 
 use crate::activations::Tapes;
 use crate::adjoint::LayerGradients;
-use crate::relax::{AtC, TIMELINE, Visitor};
+use crate::relax::{AtC, Visitor};
+use crate::setting::TIMELINE;
 use crate::{Differentiable, Linearization, Output, PendingGradients, Propagator, State, StepError};
 
 /// The adjoint network: its steps are pullbacks.

@@ -3,20 +3,20 @@
 //! Every sweep is the same walk: from each C-point step through the interval's F-points and, if the `Visitor`
 //! wants it, on to the next C-point. F-relaxation stops before the C-point; C-relaxation replaces it (Jacobi
 //! across intervals: every interval starts from the old C-value); restriction forms the residual there. A
-//! sequential solve is the same walk with the whole level as one interval.
+//! sequential solve is the same walk with the whole level as one interval, a joined sweep that with a rank's part as one. Which
+//! pieces a walk has is told by [walk](mod@crate::walk).
 //!
 //! # Communication
 //! At most one message in and one out per sweep. The receive is posted before the first step, the right-most
 //! interval is relaxed and sent first, the interval that waits for the message comes last. Nothing is sent or
 //! received inside the walk.
 
-use std::time::{Duration, Instant};
-
-use braidnet_comm::{Communicator, Tag, Transfer};
+use braidnet_comm::Tag;
 use braidnet_grid::{Level, Share, Step};
-use tracing::trace_span;
 
+use crate::setting::{Counters, Setting};
 use crate::storage::Rhs;
+use crate::walk::{Piece, Reach, Split, Walk, c_points};
 use crate::{MgritError, Output, ResidualForm, State, StepError};
 
 /// What a sweep does where an interval ends in a C-point.
@@ -56,120 +56,6 @@ pub(crate) trait Visitor<S> {
     }
 }
 
-/// Which points count as C-points in a sweep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Split {
-    /// Those of the level.
-    Intervals,
-    /// Only point 0: a sequential solve.
-    Whole,
-    /// Those of the level where ranks meet; in between a rank walks on through them.
-    Joined,
-}
-
-/// How far a sweep goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
-    /// To the end of the level, with a tail of F-points behind the last C-point: its values are asked for.
-    End,
-    /// To the last C-point: nothing depends on a tail.
-    LastC,
-    /// To this point; a rank without steps before it only takes what the one before sends.
-    Point(usize),
-}
-
-/// One uninterrupted part of the walk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Piece {
-    /// Point that it starts from.
-    start: usize,
-    /// Last point that it reaches.
-    stop: usize,
-    /// Whether `stop` is a C-point.
-    closes: bool,
-}
-
-impl Piece {
-    /// Whether both can be walked in lockstep.
-    fn is_like(&self, other: &Self) -> bool {
-        self.stop - self.start == other.stop - other.start && self.closes == other.closes
-    }
-
-    /// What of it lies before the end of a sweep.
-    fn within(self, reach: Reach) -> Option<Self> {
-        match reach {
-            Reach::Point(end) if self.stop > end => {
-                (self.start < end).then_some(Self { stop: end, closes: false, ..self })
-            }
-            _ => Some(self),
-        }
-    }
-
-    fn n_f_steps(&self) -> usize {
-        self.stop - self.start - usize::from(self.closes)
-    }
-}
-
-/// The points of a level as a sweep sees them.
-struct Walk<'a> {
-    c_points: &'a [usize],
-    share: &'a Share,
-    reach: Reach,
-    /// Whether a rank's intervals are walked as one.
-    is_joined: bool,
-}
-
-impl<'a> Walk<'a> {
-    fn is_c_point(&self, point: usize) -> bool {
-        self.c_points.binary_search(&point).is_ok()
-    }
-
-    /// Whether `point`, an F-point, lies in a tail that is left out.
-    fn skips(&self, point: usize) -> bool {
-        self.reach == Reach::LastC && self.c_points.last().is_some_and(|last| point > *last)
-    }
-
-    /// Whether the value of a border `point` changes in the sweep, so that the rank behind it must be told.
-    fn travels(&self, point: usize, replaces_c: bool) -> bool {
-        if self.is_c_point(point) { replaces_c } else { !self.skips(point) }
-    }
-
-    /// The rank's pieces of intervals, right to left; an interval may continue on other ranks at both ends.
-    fn pieces(&self) -> impl Iterator<Item = Piece> + use<'a> {
-        let (a, b) = (self.share.steps.start, self.share.steps.end);
-        let low = self.c_points.partition_point(|c| *c < a);
-        let high = self.c_points.partition_point(|c| *c <= b);
-        let local = &self.c_points[low..high];
-        let last = local.last().copied().unwrap_or(a);
-        let open = (last < b && !self.skips(b)).then_some(Piece { start: last, stop: b, closes: false });
-        let ends_all = |c: usize| self.is_joined && c == b && self.share.to.is_none();
-        let entering = local.first().filter(|c| **c > a);
-        let entering = entering.map(|c| Piece { start: a, stop: *c, closes: !ends_all(*c) });
-        let joined = self.joined(local);
-        // What the joined piece has is no piece of its own.
-        let open = open.filter(|open| joined.is_none_or(|joined| joined.stop == open.start));
-        let local = if joined.is_some() { &[] } else { local };
-        let inner = local.windows(2).rev().map(|pair| Piece { start: pair[0], stop: pair[1], closes: true });
-        open.into_iter().chain(joined).chain(inner).chain(entering)
-    }
-
-    /// All intervals of the rank as one piece: to its last C-point, behind which another rank may wait for the open piece, or to the
-    /// very end.
-    fn joined(&self, local: &[usize]) -> Option<Piece> {
-        let (&start, &last) = local.first().zip(local.last()).filter(|_| self.is_joined)?;
-        let closes = self.share.to.is_some();
-        let stop = if closes { last } else { self.share.steps.end };
-        (start < stop).then_some(Piece { start, stop, closes })
-    }
-}
-
-fn c_points(level: &Level, split: Split) -> &[usize] {
-    match split {
-        Split::Intervals | Split::Joined => level.c_points(),
-        Split::Whole => &[0],
-    }
-}
-
 /// Buffers that sweeps share, so that a sweep allocates nothing once they have grown.
 pub(crate) struct Scratch<S> {
     states: Vec<S>,
@@ -180,63 +66,6 @@ pub(crate) struct Scratch<S> {
 impl<S> Default for Scratch<S> {
     fn default() -> Self {
         Self { states: Vec::new(), steps: Vec::new(), pieces: Vec::new() }
-    }
-}
-
-/// What one rank counts during a solve.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Counters {
-    pub evaluations: Vec<u64>,
-    pub messages: u64,
-    pub bytes: u64,
-    pub waiting: Duration,
-}
-
-/// The surroundings of a sweep that stay the same throughout a solve.
-pub(crate) struct Setting<S: State> {
-    pub comm: Communicator,
-    pub context: <S as Transfer>::Context,
-    pub batch: usize,
-    pub form: ResidualForm,
-    pub way: Way,
-}
-
-/// What a solver solves for; names its sweeps in a timeline.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// States.
-    Forward,
-    /// The adjoint.
-    Adjoint,
-}
-
-impl Way {
-    /// The span of a sweep over `level`.
-    pub fn span(self, level: usize) -> tracing::Span {
-        match (self, level) {
-            (Self::Forward, 0) => trace_span!(target: TIMELINE, "relax"),
-            (Self::Forward, _) => trace_span!(target: TIMELINE, "coarse solve", level),
-            (Self::Adjoint, 0) => trace_span!(target: TIMELINE, "pullback"),
-            (Self::Adjoint, _) => trace_span!(target: TIMELINE, "coarse pullback", level),
-        }
-    }
-}
-
-/// Spans of this target make up a timeline.
-pub(crate) const TIMELINE: &str = "braidnet::timeline";
-
-impl<S: State> Setting<S> {
-    pub fn send(&self, to: usize, tag: Tag, state: S, counters: &mut Counters) -> Result<(), MgritError> {
-        counters.messages += 1;
-        counters.bytes += state.n_bytes() as u64;
-        Ok(self.comm.send(to, tag, state)?)
-    }
-
-    pub fn wait(&self, message: braidnet_comm::Receive<S>, counters: &mut Counters) -> Result<S, MgritError> {
-        let start = Instant::now();
-        let state = message.wait(&self.context)?;
-        counters.waiting += start.elapsed();
-        Ok(state)
     }
 }
 
@@ -454,49 +283,4 @@ impl<S: State> Sweep<'_, S> {
 /// Tags: four per level.
 pub(crate) fn border_tag(level: usize) -> Tag {
     4 * level as Tag
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Pieces of a rank that has `steps`, as (start, stop, closes).
-    fn pieces(c_points: &[usize], steps: std::ops::Range<usize>, reach: Reach) -> Vec<(usize, usize, bool)> {
-        let share = Share { steps, from: None, to: None };
-        Walk { c_points, share: &share, reach, is_joined: false }
-            .pieces()
-            .map(|p| (p.start, p.stop, p.closes))
-            .collect()
-    }
-
-    #[test]
-    fn intervals_come_right_to_left_and_continue_on_other_ranks() {
-        let c = [0, 4, 8, 10];
-        assert_eq!(pieces(&c, 0..10, Reach::LastC), [(8, 10, true), (4, 8, true), (0, 4, true)]);
-        assert_eq!(pieces(&c, 0..3, Reach::LastC), [(0, 3, false)]);
-        assert_eq!(pieces(&c, 3..6, Reach::LastC), [(4, 6, false), (3, 4, true)]);
-        assert_eq!(pieces(&c, 5..7, Reach::LastC), [(5, 7, false)]);
-        assert_eq!(pieces(&c, 4..8, Reach::LastC), [(4, 8, true)]);
-        assert_eq!(pieces(&[0], 3..6, Reach::End), [(3, 6, false)]);
-    }
-
-    #[test]
-    fn a_tail_is_walked_only_if_it_is_asked_for() {
-        let c = [0, 4, 8];
-        assert_eq!(pieces(&c, 4..11, Reach::LastC), [(4, 8, true)]);
-        assert_eq!(pieces(&c, 4..11, Reach::End), [(8, 11, false), (4, 8, true)]);
-        assert_eq!(pieces(&c, 9..11, Reach::LastC), []);
-        assert_eq!(pieces(&c, 9..11, Reach::End), [(9, 11, false)]);
-    }
-
-    #[test]
-    fn a_border_point_travels_if_the_sweep_changes_it() {
-        let share = Share { steps: 0..11, from: None, to: None };
-        let walk = |reach| Walk { c_points: &[0, 4, 8], share: &share, reach, is_joined: false };
-        let travels = |point, reach| [false, true].map(|replaces_c| walk(reach).travels(point, replaces_c));
-        assert_eq!(travels(4, Reach::LastC), [false, true]);
-        assert_eq!(travels(5, Reach::LastC), [true, true]);
-        assert_eq!(travels(9, Reach::LastC), [false, false]);
-        assert_eq!(travels(9, Reach::End), [true, true]);
-    }
 }

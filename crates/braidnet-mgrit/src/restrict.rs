@@ -8,7 +8,8 @@ use braidnet_comm::Tag;
 use braidnet_grid::{Layout, Level, Share, Step, Transfer};
 
 use crate::norm::NormSum;
-use crate::relax::{AtC, Counters, Setting, Visitor};
+use crate::relax::{AtC, Visitor};
+use crate::setting::{Counters, Setting};
 use crate::storage::{LevelStorage, Rhs};
 use crate::{MgritError, Output, Propagator, State, StepError};
 

@@ -9,8 +9,10 @@ use braidnet_grid::{Hierarchy, Layout, Level, Partition, Step, TimeGrid};
 use crate::cycle::Outcome;
 use crate::finite::{NotFinite, find_not_finite};
 use crate::options::MAX_LEVELS;
-use crate::relax::{AtC, Counters, Reach, Scratch, Setting, Split, Sweep, Visitor, Way};
+use crate::relax::{AtC, Scratch, Sweep, Visitor};
+use crate::setting::{Counters, Setting, Way};
 use crate::storage::LevelStorage;
+use crate::walk::{Reach, Split};
 use crate::{
     Coarsest, FinalSweep, Guess, Method, MgritError, MgritOptions, OnNonFinite, Output, Propagator, SolveReport, State,
     StepError,

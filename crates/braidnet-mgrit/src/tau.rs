@@ -5,7 +5,7 @@
 
 use braidnet_grid::{Level, Share, Step};
 
-use crate::relax::{Counters, Setting};
+use crate::setting::{Counters, Setting};
 use crate::storage::{LevelStorage, Rhs};
 use crate::{MgritError, Propagator, ResidualForm, State};
 
