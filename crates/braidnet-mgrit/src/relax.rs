@@ -4,7 +4,7 @@
 //! wants it, on to the next C-point. F-relaxation stops before the C-point; C-relaxation replaces it (Jacobi
 //! across intervals: every interval starts from the old C-value); restriction forms the residual there. A
 //! sequential solve is the same walk with the whole level as one interval, a joined sweep that with a rank's part as one. Which
-//! pieces a walk has is told by [walk](mod@crate::walk).
+//! pieces a walk has is told in `walk.rs`.
 //!
 //! # Communication
 //! At most one message in and one out per sweep. The receive is posted before the first step, the right-most
