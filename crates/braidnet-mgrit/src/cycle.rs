@@ -201,9 +201,8 @@ impl<S: State> Mgrit<S> {
 
     /// Whether nothing but a joined sweep follows the way up of this iteration.
     fn is_last_way_up(&self, iteration: usize) -> bool {
-        let MgritOptions { final_sweep, cycle, coarsest, tolerance, max_iters, .. } = &self.options;
-        let is_last = tolerance.is_none() && iteration + 1 == *max_iters;
-        *final_sweep == FinalSweep::Joined && *cycle == Cycle::V && *coarsest == Coarsest::Solve && is_last
+        let MgritOptions { final_sweep, tolerance, max_iters, .. } = &self.options;
+        *final_sweep == FinalSweep::Joined && tolerance.is_none() && iteration + 1 == *max_iters
     }
 
     /// How far a coarse sweep goes before a joined one. Nobody comes after the last rank, and its own sweep needs the first of its

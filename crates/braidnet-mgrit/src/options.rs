@@ -78,7 +78,7 @@ pub enum FinalSweep {
     /// F-relaxation, then C-relaxation from its result.
     Fc,
     /// F-relaxation that goes on through the C-points of a rank, as if they were F-points: what the coarse grid says counts only where
-    /// a rank begins. More exact at the same cost, and the last rank has no part in the last coarse solve (V-cycles without a
+    /// a rank begins. More exact at the same cost, and the last rank has no part in the last coarse solve (without a
     /// tolerance); but the result depends on how layers are shared out. On one rank it is that of the sequential solve.
     Joined,
 }
