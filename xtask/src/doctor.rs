@@ -6,21 +6,25 @@
 //! | `ask.rs` | asking a tool about itself, within a time limit |
 //! | `toolchain.rs` | rustc, cargo, the linker |
 //! | `mpi.rs` | MPI's flavour and version, mpirun, libclang |
+//! | `program.rs` | building the examples that are run |
 //! | `ping_pong.rs` | messages between two ranks, tried and timed |
 //! | `machine.rs` | processors, memory, /dev/shm |
 //! | `cgroup.rs` | the limits of a container |
 //! | `gpu.rs` | graphics processors |
 //! | `cuda.rs` | CUDA's toolkit, CUDA-aware MPI |
+//! | `device.rs` | buffers of a device between two ranks, tried |
 //! | `slurm.rs` | Slurm |
 
 mod ask;
 mod cgroup;
 mod cuda;
+mod device;
 mod finding;
 mod gpu;
 pub mod machine;
 pub mod mpi;
 mod ping_pong;
+mod program;
 mod slurm;
 mod toolchain;
 
@@ -34,7 +38,8 @@ use finding::{Finding, State};
 /// What is here, what is missing, and what to do about it: one line each.
 ///
 /// Looks at Rust's tools, the linker, MPI and libclang, processors and memory, GPUs and CUDA, Slurm, and the limits of
-/// a container; sends messages between two ranks, on threads and under mpirun. Changes nothing. Fails only if a build
+/// a container; sends messages between two ranks, on threads and under mpirun, there also straight from a GPU if MPI
+/// can. Changes nothing. Fails only if a build
 /// without MPI for the processors is not possible.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -59,6 +64,9 @@ pub fn run(options: &Options) -> ExitCode {
     let (findings, nvidia) = gpu::check();
     report.add(findings);
     report.add(cuda::check(nvidia, installed.library.as_ref()));
+    if !options.no_build {
+        report.add(device::check(&installed, nvidia));
+    }
     report.add(slurm::check());
     report.finish()
 }

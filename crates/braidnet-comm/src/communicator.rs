@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::duty::Duties;
 use crate::launch::PATIENCE;
@@ -10,7 +10,7 @@ use crate::threads::World;
 use crate::timeline::span;
 use crate::traffic::Counters;
 use crate::transport::{Channel, Transport};
-use crate::{CommError, Receive, Traffic, Transfer};
+use crate::{CommError, DevicePath, Receive, Traffic, Transfer};
 
 /// Tells the messages between two ranks apart. Below [`N_TAGS`]; the others are reserved for collectives.
 pub type Tag = u16;
@@ -28,9 +28,11 @@ pub(crate) mod tags {
     pub const REDUCE: Tag = N_TAGS + 3;
     pub const REDUCED: Tag = N_TAGS + 4;
     pub const BARRIER: Tag = N_TAGS + 5;
+    #[cfg(feature = "mpi")]
+    pub const PROBE: Tag = N_TAGS + 6;
     /// The first tag that nobody uses.
-    #[cfg_attr(not(feature = "mpi"), expect(dead_code))]
-    pub const END: Tag = N_TAGS + 6;
+    #[cfg(feature = "mpi")]
+    pub const END: Tag = N_TAGS + 7;
 }
 
 /// A group of ranks that talk to each other, as one of them sees it. A cheap handle: clones are the same communicator.
@@ -52,6 +54,8 @@ struct Inner {
     rank: usize,
     counters: Counters,
     duties: Mutex<Duties>,
+    /// How values of a device travel, once that is decided.
+    device_path: OnceLock<DevicePath>,
 }
 
 impl Communicator {
@@ -61,8 +65,8 @@ impl Communicator {
     }
 
     pub(crate) fn new(transport: Arc<dyn Transport>, context: u64, members: Vec<usize>, rank: usize) -> Self {
-        let (counters, duties) = Default::default();
-        Self { inner: Arc::new(Inner { transport, context, members, rank, counters, duties }) }
+        let (counters, duties, device_path) = Default::default();
+        Self { inner: Arc::new(Inner { transport, context, members, rank, counters, duties, device_path }) }
     }
 
     /// This rank's number, from 0.
@@ -75,20 +79,20 @@ impl Communicator {
         self.inner.members.len()
     }
 
-    /// Sends a value and returns at once: it is moved (threads) or packed into a buffer of its own (MPI). Sending to
-    /// oneself works.
+    /// Sends a value and returns at once: it is moved (threads) or packed into a buffer of its own (MPI), unless its
+    /// buffers are [lent](Transfer::lend). Sending to oneself works.
     ///
     /// # Errors
     /// [`NoSuchRank`](CommError::NoSuchRank), [`BadTag`](CommError::BadTag), [`Aborted`](CommError::Aborted) if some
     /// rank has failed, and under MPI [`TooLarge`](CommError::TooLarge) from 2 GiB on.
     ///
     /// # Communication
-    /// One message; under MPI two when the channel has to grow.
+    /// One message; under MPI two when the channel has to grow, and one more for every lent buffer.
     pub fn send<T: Transfer>(&self, to: usize, tag: Tag, value: T) -> Result<(), CommError> {
         let _span = span!("send", to = to);
         let channel = self.channel(to, user_tag(tag)?)?;
         self.inner.counters.count_user(value.n_bytes());
-        self.inner.transport.send(channel, Box::new(value))
+        self.dispatch(channel, value)
     }
 
     /// Posts a receive; [`Receive::wait`] returns the value.
@@ -110,6 +114,17 @@ impl Communicator {
         self.inner.transport.abort(reason)
     }
 
+    /// How values of a device travel on this communicator, once
+    /// [`probe_device_path`](Self::probe_device_path) has decided, here or on the communicator that this was made from.
+    pub fn device_path(&self) -> Option<&DevicePath> {
+        self.inner.device_path.get()
+    }
+
+    /// Takes a decision over, unless there is one.
+    pub(crate) fn set_device_path(&self, path: &DevicePath) {
+        self.inner.device_path.get_or_init(|| path.clone());
+    }
+
     /// What this rank has sent on this communicator so far; the parent's and the children's messages count there.
     pub fn traffic(&self) -> Traffic {
         self.inner.counters.read()
@@ -120,6 +135,15 @@ impl Communicator {
         let _span = span!("send", to = to);
         let channel = self.channel(to, tag)?;
         self.inner.counters.count_collective(value.n_bytes());
+        self.dispatch(channel, value)
+    }
+
+    /// Sends a value the way that was decided for this communicator.
+    fn dispatch<T: Transfer>(&self, channel: Channel, value: T) -> Result<(), CommError> {
+        #[cfg(feature = "mpi")]
+        if self.device_path() == Some(&DevicePath::Direct) {
+            return self.inner.transport.lend(channel, Box::new(value));
+        }
         self.inner.transport.send(channel, Box::new(value))
     }
 
@@ -148,7 +172,7 @@ impl Communicator {
         if rank < self.size() { Ok(()) } else { Err(CommError::NoSuchRank { rank, size: self.size() }) }
     }
 
-    fn channel(&self, peer: usize, tag: Tag) -> Result<Channel, CommError> {
+    pub(crate) fn channel(&self, peer: usize, tag: Tag) -> Result<Channel, CommError> {
         self.check_rank(peer)?;
         Ok(Channel { context: self.inner.context, peer: self.inner.members[peer], tag })
     }

@@ -35,6 +35,16 @@
 //! Messages from one rank to another with one tag arrive in the order sent, and receives of one such channel are served
 //! in the order posted, whichever is waited for first. Channels do not order each other.
 //!
+//! # Devices
+//! Threads hand a tensor over as it is, wherever its numbers are. Under MPI it is packed in the host's memory, unless
+//! [`Communicator::probe_device_path`] has found that the library reads and writes the device's memory itself:
+//!
+//! | path | when | what happens |
+//! |---|---|---|
+//! | [`Handles`](DevicePath::Handles) | threads, or one rank | nothing is copied |
+//! | [`Direct`](DevicePath::Direct) | the library says that it takes such pointers, and an exchange proved it | MPI reads the buffers of [`Transfer::lend`] and writes those of [`Transfer::room`] |
+//! | [`Staged`](DevicePath::Staged) | otherwise, with the reason | [`Transfer::pack`] and [`Transfer::unpack`] |
+//!
 //! # Timelines
 //! Calls are wrapped in `tracing` spans of target `braidnet::timeline` and level `TRACE`: `send` (field `to`), `wait`
 //! (field `from`), `barrier`, `broadcast`, `gather` and `all-reduce`. [`thread_rank`] says which rank a thread works for.
@@ -51,6 +61,7 @@ mod barrier;
 mod broadcast;
 mod clock;
 mod communicator;
+mod device;
 mod duty;
 mod environment;
 mod error;
@@ -74,6 +85,9 @@ mod transport;
 
 pub use all_reduce::AllReduce;
 pub use communicator::{Communicator, N_TAGS, Tag};
+pub use device::{Attach, DeviceBuffer, DeviceMemory, DevicePath, DeviceProbe, HostProbe, ProbeError};
+#[cfg(feature = "cuda")]
+pub use device::{CudaError, CudaProbe};
 pub use environment::{mpi_world_size, under_mpi};
 pub use error::CommError;
 pub use identity::{set_thread_rank, thread_rank};

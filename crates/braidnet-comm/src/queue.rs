@@ -33,16 +33,16 @@ impl<M> Queue<M> {
         ticket
     }
 
-    /// A new message, for the oldest receive without one, posted or yet to come.
-    pub fn arrive(&mut self, message: M) {
+    /// A new message, for the oldest receive without one, posted or yet to come; it comes back if that was given up.
+    pub fn arrive(&mut self, message: M) -> Option<M> {
         let number = self.n_arrived;
         self.n_arrived += 1;
-        if let Some(slot) = self.slot(number)
-            && slot.wanted
-        {
-            slot.message = Some(message);
-        }
+        let unwanted = match self.slot(number) {
+            Some(slot) if slot.wanted => slot.message.replace(message),
+            _ => Some(message),
+        };
         self.trim();
+        unwanted
     }
 
     /// Whether the message of a ticket is here.
@@ -60,12 +60,14 @@ impl<M> Queue<M> {
         Some(message)
     }
 
-    /// Gives a ticket up.
-    pub fn discard(&mut self, ticket: u64) {
-        if let Some(slot) = self.slot(ticket) {
-            *slot = Slot { message: None, wanted: false };
-        }
+    /// Gives a ticket up; its message comes back if it is here.
+    pub fn discard(&mut self, ticket: u64) -> Option<M> {
+        let unwanted = self.slot(ticket).and_then(|slot| {
+            slot.wanted = false;
+            slot.message.take()
+        });
         self.trim();
+        unwanted
     }
 
     /// Whether some receive has no message yet.
@@ -119,11 +121,11 @@ mod tests {
     fn a_discarded_ticket_swallows_its_own_message_only() {
         let mut queue = Queue::default();
         let (a, b, c) = (queue.post(), queue.post(), queue.post());
-        queue.discard(b);
-        queue.arrive(1);
-        queue.arrive(2);
-        queue.arrive(3);
-        queue.discard(a);
+        assert_eq!(queue.discard(b), None);
+        assert_eq!(queue.arrive(1), None);
+        assert_eq!(queue.arrive(2), Some(2));
+        assert_eq!(queue.arrive(3), None);
+        assert_eq!(queue.discard(a), Some(1));
         assert_eq!(queue.take(c), Some(3));
         assert!(queue.slots.is_empty());
     }

@@ -39,6 +39,7 @@ impl<T: Transfer> Receive<T> {
     }
 
     /// Whether [`wait`](Self::wait) would return at once, with the value or, on threads, because the sender has ended.
+    /// Of a value whose buffers are lent, only the head is here then.
     ///
     /// # Errors
     /// [`Aborted`](CommError::Aborted) if some rank has failed.
@@ -63,6 +64,22 @@ impl<T: Transfer> Receive<T> {
                 };
                 self.transport.recycle(buffer);
                 value
+            }
+            #[cfg(feature = "mpi")]
+            Delivery::Lent { buffer, head_at, fingerprint, lent } => {
+                let room = if fingerprint == crate::mpi::fingerprint(type_name::<T>()) {
+                    lent.room::<T>(&buffer[head_at..], context)
+                } else {
+                    Err(self.mismatch("another type"))
+                };
+                self.transport.recycle(buffer);
+                match room {
+                    Ok((value, rooms)) => self.transport.fetch(&lent, rooms, None).map(|()| value),
+                    Err(error) => {
+                        self.transport.refuse(&lent);
+                        Err(error)
+                    }
+                }
             }
         }
     }

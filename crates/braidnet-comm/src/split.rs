@@ -61,7 +61,11 @@ impl Communicator {
         // This rank brought the colour itself, so it is among them.
         let rank = group.iter().take_while(|&&rank| rank != self.rank()).count();
         let members = group.iter().map(|&rank| self.members()[rank]).collect();
-        Communicator::new(self.transport().clone(), context, members, rank)
+        let child = Communicator::new(self.transport().clone(), context, members, rank);
+        if let Some(path) = self.device_path() {
+            child.set_device_path(path);
+        }
+        child
     }
 
     /// The first `n` ranks as a communicator of their own; the other ranks get `None`.

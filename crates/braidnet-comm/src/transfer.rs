@@ -1,8 +1,15 @@
 //! Values that travel: numbers, vectors of numbers, strings.
 
-use crate::CommError;
+use std::any::type_name;
+
+use crate::{CommError, DeviceBuffer};
 
 /// A value that can travel between ranks. Threads move it; MPI packs it.
+///
+/// A value of a device may also lend its memory: where
+/// [`probe_device_path`](crate::Communicator::probe_device_path) has found the direct path to work, MPI then sends
+/// [`pack_head`](Self::pack_head) and reads the buffers of [`lend`](Self::lend) itself, and the receiver makes a value
+/// with [`room`](Self::room), lends its buffers, and MPI writes them. Everywhere else it is packed like any other.
 pub trait Transfer: Sized + Send + 'static {
     /// What a receiver must know to rebuild the value, for instance a device; `()` for plain data.
     type Context;
@@ -18,6 +25,25 @@ pub trait Transfer: Sized + Send + 'static {
     /// # Errors
     /// [`CommError::Malformed`] if `bytes` encode no such value. Never panics, whatever the bytes.
     fn unpack(bytes: &[u8], context: &Self::Context) -> Result<Self, CommError>;
+
+    /// The memory that the payload lies in, for a library that takes its address; `None`, as by default, if the value is
+    /// to be packed. All work of the device that touches the memory must be done when this returns.
+    fn lend(&self) -> Option<Vec<DeviceBuffer>> {
+        None
+    }
+
+    /// Appends what [`room`](Self::room) must know, for instance a shape; by default nothing.
+    fn pack_head(&self, _out: &mut Vec<u8>) {}
+
+    /// A value with the head that [`pack_head`](Self::pack_head) wrote and numbers that do not matter. Its memory must
+    /// be its own alone, because what it [lends](Self::lend) will be written: as many buffers, and of the same sizes,
+    /// as the sender lent.
+    ///
+    /// # Errors
+    /// [`CommError::Malformed`] if `head` is no such head, and by default always. Never panics, whatever the bytes.
+    fn room(_head: &[u8], _context: &Self::Context) -> Result<Self, CommError> {
+        Err(CommError::malformed(type_name::<Self>(), "a packed value", "lent buffers"))
+    }
 }
 
 /// A number of fixed size; vectors of it travel as their little-endian bytes.

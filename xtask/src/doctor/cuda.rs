@@ -65,9 +65,7 @@ fn aware(nvidia: Nvidia, library: Option<&Library>) -> Finding {
         _ => Awareness { is_aware: None, found_by: format!("nothing: no way known for {}", library.describe()) },
     };
     let word = is_aware.map_or("unknown", |is_aware| if is_aware { "yes" } else { "no" });
-    let text = format!(
-        "{word}, found by: {found_by}; the only proof is an exchange of device buffers, which needs a build for GPUs"
-    );
+    let text = format!("{word}, found by: {found_by}; the only proof is an exchange of device buffers");
     let finding = if is_aware != Some(true) && nvidia == Nvidia::Found {
         let remedy =
             "messages go through the processors' memory; for direct ones use Open MPI or MPICH built --with-cuda";

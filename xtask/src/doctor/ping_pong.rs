@@ -1,20 +1,16 @@
 //! Messages between two ranks, tried and timed: on threads and under mpirun.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-
-use serde_json::Value;
 
 use super::ask::{Answer, ask_within};
 use super::finding::Finding;
 use super::mpi::{Installed, Library};
-use crate::cargo::cargo;
+use super::program::build;
 use crate::mpi::Mpi;
 
 const EXAMPLE: &str = "ping_pong";
-/// How long the build may take; it may wait for another one.
-const BUILD_LIMIT: Duration = Duration::from_secs(900);
 /// How long the messages may take.
 const RUN_LIMIT: Duration = Duration::from_secs(120);
 
@@ -23,7 +19,7 @@ const UNDER_MPIRUN: &str = "mpirun";
 
 /// Builds the example and runs it both ways.
 pub fn check(installed: &Installed) -> Vec<Finding> {
-    let with_mpi = installed.mpi.as_ref().map(|mpi| (mpi, build(true)));
+    let with_mpi = installed.mpi.as_ref().map(|mpi| (mpi, build(EXAMPLE, &["mpi"])));
     match with_mpi {
         // Without mpirun the same program runs its ranks on threads.
         Some((mpi, Ok(program))) => {
@@ -41,33 +37,13 @@ pub fn check(installed: &Installed) -> Vec<Finding> {
 
 /// The ping-pong of a build without MPI.
 fn plain() -> Finding {
-    match build(false) {
+    match build(EXAMPLE, &[]) {
         Ok(program) => on_threads(&program),
         Err(why) => {
             let remedy = "cargo build --release -p braidnet-comm shows the whole message";
             Finding::missing(ON_THREADS, format!("does not build: {why}"), remedy).needed()
         }
     }
-}
-
-/// The example's path, once it is built.
-fn build(has_mpi: bool) -> Result<PathBuf, String> {
-    let mut command = cargo("build", &["--release", "-p", "braidnet-comm", "--example", EXAMPLE]);
-    command.arg("--message-format=json-render-diagnostics");
-    if has_mpi {
-        command.args(["--features", "mpi"]);
-    }
-    let answer = ask_within(&mut command, BUILD_LIMIT).map_err(|silence| format!("cargo {silence}"))?;
-    let program = answer.stdout.lines().find_map(executable);
-    let error = || answer.stderr.lines().find(|line| line.starts_with("error")).unwrap_or(answer.last_words());
-    program.filter(|_| answer.status.success()).ok_or_else(|| error().to_owned())
-}
-
-/// The path in one of cargo's messages.
-fn executable(line: &str) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let is_ours = message.pointer("/target/name")?.as_str()? == EXAMPLE;
-    message["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
 }
 
 fn on_threads(program: &Path) -> Finding {
@@ -183,13 +159,5 @@ all_reduce of one f64: 0.89 us
         assert!(finding.line().contains("Open MPI 4.1.4; MPI_Init_thread grants thread level Serialized"));
         compiler.version = "5.0.3".to_owned();
         assert_eq!(library(MPIRUN, Some(&compiler)).state, State::Warning);
-    }
-
-    #[test]
-    fn the_program_is_found_in_messages() {
-        let line = r#"{"reason":"compiler-artifact","target":{"name":"ping_pong"},"executable":"/t/ping_pong"}"#;
-        assert_eq!(executable(line), Some(PathBuf::from("/t/ping_pong")));
-        assert_eq!(executable(&line.replace("ping_pong\"}", "other\"}")), None);
-        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
     }
 }

@@ -3,19 +3,17 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use super::lent::{self, Lent};
+use super::lines::Lines;
 use super::raw::{Pending, RawWorld};
 use super::wire::{FIRST_CAPACITY, Header, LIMIT, N_HEADER, fingerprint, grown};
-use crate::CommError;
 use crate::communicator::tags;
 use crate::queue::Queue;
 use crate::transport::{Channel, Parcel};
+use crate::{CommError, DeviceBuffer};
 
 /// The tags that one communicator takes.
 const STRIDE: u64 = tags::END as u64;
-
-/// Buffers kept for reuse, and from which size on: fresh large ones cost a page fault every 4 KiB.
-const N_SPARE: usize = 8;
-const SPARE_FROM: usize = 16 << 10;
 
 /// All state of message passing; used under a mutex.
 pub(crate) struct Engine {
@@ -23,12 +21,8 @@ pub(crate) struct Engine {
     incoming: HashMap<Channel, Incoming>,
     outgoing: HashMap<Channel, Outgoing>,
     sending: Vec<Pending>,
-}
-
-/// The library and the spare buffers.
-struct Lines {
-    raw: RawWorld,
-    spare: Vec<Vec<u8>>,
+    /// How many buffers were lent to each rank.
+    n_lent: HashMap<usize, u64>,
 }
 
 /// A channel sent on.
@@ -45,9 +39,9 @@ struct Incoming {
 }
 
 impl Engine {
-    pub fn new(raw: RawWorld) -> Self {
-        let lines = Lines { raw, spare: Vec::new() };
-        Self { lines, incoming: HashMap::new(), outgoing: HashMap::new(), sending: Vec::new() }
+    pub fn new(raw: RawWorld, buffers: RawWorld) -> Self {
+        let (incoming, outgoing, sending, n_lent) = Default::default();
+        Self { lines: Lines::new(raw, buffers), incoming, outgoing, sending, n_lent }
     }
 
     pub fn raw(&self) -> &RawWorld {
@@ -65,13 +59,45 @@ impl Engine {
         let fingerprint = fingerprint(parcel.type_name());
         Header::Data { fingerprint, n_bytes: 0 }.pack(&mut message);
         parcel.pack(&mut message);
+        self.start(channel, message)?;
+        self.progress_all()
+    }
+
+    /// Forgets the lent buffers that are being sent; their memory is never freed, as the library may still use it.
+    pub fn abandon(&mut self) {
+        self.sending.retain(|sending| !sending.is_lent());
+    }
+
+    /// Packs a value's head, and starts to send it and the buffers that the value lends, if it does.
+    pub fn lend(&mut self, channel: Channel, parcel: &dyn Parcel) -> Result<(), CommError> {
+        let Some(buffers) = parcel.lend() else { return self.send(channel, parcel) };
+        // Before anything is sent: the receiver would wait for the rest.
+        if let Some(buffer) = buffers.iter().find(|buffer| buffer.n_bytes() > LIMIT) {
+            return Err(CommError::TooLarge { n_bytes: buffer.n_bytes(), limit: LIMIT });
+        }
+        let n_lent = self.n_lent.entry(channel.peer).or_insert(0);
+        let first = *n_lent;
+        *n_lent += buffers.len() as u64;
+        let mut message = Vec::new();
+        Header::Lent { fingerprint: fingerprint(parcel.type_name()), n_bytes: 0 }.pack(&mut message);
+        Lent::pack(first, &buffers, &mut message);
+        parcel.pack_head(&mut message);
+        self.start(channel, message)?;
+        for (tag, buffer) in lent::tags(first, self.lines.buffers.n_tags).zip(buffers) {
+            self.sending.push(self.lines.buffers.isend_lent(channel.peer, tag, buffer)?);
+        }
+        self.progress_all()
+    }
+
+    /// Completes the header of a message and starts to send it.
+    fn start(&mut self, channel: Channel, mut message: Vec<u8>) -> Result<(), CommError> {
         // The length that was packed counts, should the announced one be wrong.
         let n_bytes = message.len() - N_HEADER;
         message[8..N_HEADER].copy_from_slice(&(n_bytes as u64).to_le_bytes());
         self.reserve(channel, message.len())?;
         let sending = self.lines.raw.isend(channel.peer, tag(channel), message)?;
         self.sending.push(sending);
-        self.progress_all()
+        Ok(())
     }
 
     /// Counts a message, and announces it if it does not fit its channel.
@@ -119,10 +145,20 @@ impl Engine {
     }
 
     /// Gives a ticket up. Its receive stays posted: the message must still leave the channel.
-    pub fn discard(&mut self, channel: Channel, ticket: u64) {
-        if let Some(incoming) = self.incoming.get_mut(&channel) {
-            incoming.queue.discard(ticket);
-        }
+    pub fn discard(&mut self, channel: Channel, ticket: u64) -> Result<(), CommError> {
+        let unwanted = self.incoming.get_mut(&channel).and_then(|incoming| incoming.queue.discard(ticket));
+        unwanted.map_or(Ok(()), |message| self.lines.throw_away(channel.peer, message))
+    }
+
+    /// Starts to receive lent buffers into rooms of their sizes.
+    pub fn fetch(&self, lent: &Lent, rooms: Vec<DeviceBuffer>) -> Result<Vec<Pending>, CommError> {
+        let raw = &self.lines.buffers;
+        lent.tags(raw.n_tags).zip(rooms).map(|(tag, room)| raw.irecv_lent(lent.from, tag, room)).collect()
+    }
+
+    /// Starts to receive lent buffers that nobody wants.
+    pub fn refuse(&mut self, lent: &Lent) -> Result<(), CommError> {
+        self.lines.refuse(lent)
     }
 
     /// Takes a buffer back.
@@ -146,6 +182,7 @@ impl Engine {
                 at += 1;
             }
         }
+        self.lines.forget_refused()?;
         self.incoming.iter_mut().try_for_each(|(&channel, incoming)| incoming.progress(channel, &mut self.lines))
     }
 
@@ -154,16 +191,18 @@ impl Engine {
         self.incoming.drain().filter_map(|(_, incoming)| incoming.posted).try_for_each(Pending::cancel)
     }
 
-    /// Throws away what comes; whether all sends are done.
+    /// Throws away what comes; whether all sends are done, and all receives of what was refused.
     pub fn drain(&mut self) -> Result<bool, CommError> {
         while self.lines.raw.receive_unmatched()?.is_some() {}
+        while self.lines.buffers.receive_unmatched()?.is_some() {}
         self.progress_all()?;
-        Ok(self.sending.is_empty())
+        Ok(self.sending.is_empty() && !self.lines.has_refused())
     }
 
-    /// Lets go of the communicator. Collective.
+    /// Lets go of the communicators. Collective.
     pub fn free(self) -> Result<(), CommError> {
-        self.lines.raw.free()
+        self.lines.raw.free()?;
+        self.lines.buffers.free()
     }
 }
 
@@ -189,27 +228,16 @@ impl Incoming {
             }
             let message = posted.into_buffer();
             match Header::unpack(&message)? {
-                Header::Data { .. } => self.queue.arrive(message),
+                Header::Data { .. } | Header::Lent { .. } => {
+                    if let Some(unwanted) = self.queue.arrive(message) {
+                        lines.throw_away(channel.peer, unwanted)?;
+                    }
+                }
                 Header::Grow { capacity } => {
                     self.capacity = capacity;
                     lines.recycle(message);
                 }
             }
-        }
-    }
-}
-
-impl Lines {
-    /// An empty buffer of at least this capacity.
-    fn buffer(&mut self, capacity: usize) -> Vec<u8> {
-        let spare = self.spare.iter().position(|buffer| buffer.capacity() >= capacity && capacity >= SPARE_FROM);
-        spare.map_or_else(|| Vec::with_capacity(capacity), |at| self.spare.swap_remove(at))
-    }
-
-    fn recycle(&mut self, mut buffer: Vec<u8>) {
-        if self.spare.len() < N_SPARE && buffer.capacity() >= SPARE_FROM {
-            buffer.clear();
-            self.spare.push(buffer);
         }
     }
 }

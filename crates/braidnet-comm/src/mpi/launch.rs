@@ -34,7 +34,8 @@ where
     if let Some(asked) = asked.filter(|&asked| asked != started) {
         return Err(CommError::WrongWorldSize { asked, started }.into());
     }
-    let transport = Arc::new(MpiTransport::new(Process::new(raw, RawWorld::new(&universe)?), patience));
+    let (buffers, notes) = (RawWorld::new(&universe)?, RawWorld::new(&universe)?);
+    let transport = Arc::new(MpiTransport::new(Process::new(raw, buffers, notes), patience));
     let pulse = Pulse::start(&transport, rank, started);
     let world = Communicator::new(transport.clone(), 0, (0..started).collect(), rank);
     let result = pulse.map_err(|error| format!("its second thread could not be started: {error}")).and_then(|pulse| {

@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use super::engine::Engine;
 use super::note::{Note, Notes};
 use super::raw::RawWorld;
-use crate::CommError;
 use crate::transport::Channel;
+use crate::{Attach, CommError};
 
 /// Everything that calls MPI, under one mutex: the rank's thread and the pulse take turns.
 pub(crate) struct Process {
@@ -18,13 +18,15 @@ pub(crate) struct Process {
     pub waits: HashSet<Channel>,
     /// The channels on which nothing more will be sent, and how many messages there were.
     pub ended: HashMap<Channel, u64>,
+    /// What the pulse must do before it looks after lent buffers, until it has done it.
+    pub attach: Option<Attach>,
 }
 
 impl Process {
-    /// Over two duplicates of the world: one for messages, one for notes.
-    pub fn new(raw: RawWorld, notes: RawWorld) -> Self {
-        let (has_ended, waits, ended) = Default::default();
-        Self { engine: Engine::new(raw), notes: Notes::new(notes), has_ended, waits, ended }
+    /// Over three duplicates of the world: for messages, for lent buffers, and for notes.
+    pub fn new(raw: RawWorld, buffers: RawWorld, notes: RawWorld) -> Self {
+        let (has_ended, waits, ended, attach) = Default::default();
+        Self { engine: Engine::new(raw, buffers), notes: Notes::new(notes), has_ended, waits, ended, attach }
     }
 
     /// Asks after every rank waited for.

@@ -60,6 +60,10 @@ impl Ring {
         let mut watchdog = Watchdog::new(Instant::now());
         loop {
             let is_gone = transport.with(|process| {
+                // Any call of MPI may go on with a transfer of a device's memory, also the calls for notes.
+                if let Some(attach) = process.attach.take() {
+                    attach();
+                }
                 process.notes.send(self.next, Note::Beat)?;
                 self.listen(process, &mut watchdog)?;
                 process.ask()?;

@@ -1,4 +1,4 @@
-//! The MPI calls, wrapped so that a buffer cannot go away while the library uses it. The only file with `unsafe`.
+//! The MPI calls, wrapped so that a buffer cannot go away while the library uses it. The only file that calls MPI.
 //!
 //! Nothing here assumes how a library represents its handles, so any MPI 3 library will do.
 #![allow(unsafe_code)]
@@ -10,7 +10,7 @@ use std::ptr;
 use ::mpi::environment::Universe;
 use ::mpi::ffi;
 
-use crate::CommError;
+use crate::{CommError, DeviceBuffer};
 
 /// This process's end of a duplicate of the world: nobody else's messages are seen in it.
 pub(crate) struct RawWorld {
@@ -65,6 +65,27 @@ impl RawWorld {
         })
     }
 
+    /// Starts to send a whole buffer from where it is. The library must take pointers to that memory.
+    pub fn isend_lent(&self, to: usize, tag: i32, lent: DeviceBuffer) -> Result<Pending, CommError> {
+        let n_bytes = count(lent.n_bytes())?;
+        let data = ptr::with_exposed_provenance::<c_void>(lent.address());
+        // SAFETY: who made the buffer promised that its bytes stay allocated, in place and unchanged while it exists; the
+        // `Pending` keeps it until the request is done.
+        start("MPI_Isend", lent, |request| unsafe {
+            ffi::MPI_Isend(data, n_bytes, ffi::RSMPI_UINT8_T, to as c_int, tag, self.comm, request)
+        })
+    }
+
+    /// Posts a receive that fills a whole buffer where it is. The library must take pointers to that memory.
+    pub fn irecv_lent(&self, from: usize, tag: i32, lent: DeviceBuffer) -> Result<Pending, CommError> {
+        let n_bytes = count(lent.n_bytes())?;
+        let data = ptr::with_exposed_provenance_mut::<c_void>(lent.address());
+        // SAFETY: as in `isend_lent`, and nobody else touches the bytes of a buffer that is received into.
+        start("MPI_Irecv", lent, |request| unsafe {
+            ffi::MPI_Irecv(data, n_bytes, ffi::RSMPI_UINT8_T, from as c_int, tag, self.comm, request)
+        })
+    }
+
     /// Enters a barrier. Collective.
     pub fn ibarrier(&self) -> Result<Pending, CommError> {
         // SAFETY: the communicator is valid until `free`, which consumes this.
@@ -112,8 +133,26 @@ impl RawWorld {
 /// An operation under way, with the buffer it uses. Dropped early, the buffer leaks: the library may still use it.
 pub(crate) struct Pending {
     request: ffi::MPI_Request,
-    buffer: Vec<u8>,
+    held: Held,
     is_done: bool,
+}
+
+/// The memory of an operation.
+enum Held {
+    Bytes(Vec<u8>),
+    Lent(#[expect(dead_code, reason = "held only so that it lives")] DeviceBuffer),
+}
+
+impl From<Vec<u8>> for Held {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<DeviceBuffer> for Held {
+    fn from(lent: DeviceBuffer) -> Self {
+        Self::Lent(lent)
+    }
 }
 
 // SAFETY: as for `RawWorld`.
@@ -131,13 +170,15 @@ impl Pending {
             if done != 0 {
                 self.is_done = true;
                 check("MPI_Get_count", ffi::MPI_Get_count(status.as_ptr(), ffi::RSMPI_UINT8_T, &mut n_bytes))?;
-                self.buffer.set_len((n_bytes as usize).min(self.buffer.capacity()));
+                if let Held::Bytes(buffer) = &mut self.held {
+                    buffer.set_len((n_bytes as usize).min(buffer.capacity()));
+                }
             }
         }
         Ok(self.is_done)
     }
 
-    /// Whether a send or a barrier is done.
+    /// Whether a send, a barrier or a receive whose size is known is done.
     pub fn test(&mut self) -> Result<bool, CommError> {
         let mut done = c_int::from(self.is_done);
         if !self.is_done {
@@ -146,6 +187,11 @@ impl Pending {
         }
         self.is_done = done != 0;
         Ok(self.is_done)
+    }
+
+    /// Whether the memory was lent.
+    pub fn is_lent(&self) -> bool {
+        matches!(self.held, Held::Lent(_))
     }
 
     /// Takes a posted receive back, or waits for the message it has already matched, and drops it.
@@ -161,27 +207,30 @@ impl Pending {
         Ok(())
     }
 
-    /// The buffer of an operation that is done; an empty one if it is not.
+    /// The buffer of an operation that is done; an empty one if it is not, or if the memory was lent.
     pub fn into_buffer(mut self) -> Vec<u8> {
-        if self.is_done { mem::take(&mut self.buffer) } else { Vec::new() }
+        match &mut self.held {
+            Held::Bytes(buffer) if self.is_done => mem::take(buffer),
+            _ => Vec::new(),
+        }
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.is_done {
-            mem::forget(mem::take(&mut self.buffer));
+            mem::forget(mem::replace(&mut self.held, Held::Bytes(Vec::new())));
         }
     }
 }
 
 fn start(
     call: &str,
-    buffer: Vec<u8>,
+    held: impl Into<Held>,
     begin: impl FnOnce(*mut ffi::MPI_Request) -> c_int,
 ) -> Result<Pending, CommError> {
     // SAFETY: reading a constant of the library.
-    let mut pending = Pending { request: unsafe { ffi::RSMPI_REQUEST_NULL }, buffer, is_done: false };
+    let mut pending = Pending { request: unsafe { ffi::RSMPI_REQUEST_NULL }, held: held.into(), is_done: false };
     check(call, begin(&mut pending.request))?;
     Ok(pending)
 }

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use std::{process, thread};
 
 use super::backoff::Backoff;
+use super::lent::Lent;
 use super::process::Process;
+use super::question;
 use super::raw::Pending;
 use super::wire::{Header, N_HEADER};
-use crate::CommError;
 use crate::transport::{Channel, Delivery, Parcel, Transport};
+use crate::{Attach, CommError, DeviceBuffer, DeviceMemory};
 
 /// This process's end of all channels.
 pub(crate) struct MpiTransport {
@@ -95,9 +97,7 @@ impl MpiTransport {
                 message => Ok(message),
             })?;
             if let Some(buffer) = message {
-                // The header was checked on arrival; an odd one here would be of no known type.
-                let Header::Data { fingerprint, .. } = Header::unpack(&buffer)? else { continue };
-                return Ok(Delivery::Bytes { buffer, payload_at: N_HEADER, fingerprint });
+                return delivery(buffer, channel.peer);
             }
             let waited = backoff.pause();
             if waited >= ASKING && !*is_marked {
@@ -105,16 +105,36 @@ impl MpiTransport {
                 self.with(|process| Ok(process.waits.insert(channel)))?;
             }
             if waited >= self.patience {
-                let error = CommError::NoAnswer { rank: channel.peer, patience: self.patience };
-                return Err(self.abort(&error.to_string()));
+                return Err(self.give_up(channel.peer));
             }
         }
+    }
+
+    /// Ends the job because a rank does not answer.
+    fn give_up(&self, rank: usize) -> CommError {
+        self.abort(&CommError::NoAnswer { rank, patience: self.patience }.to_string())
+    }
+}
+
+/// A message by its header, which was checked on arrival.
+fn delivery(buffer: Vec<u8>, from: usize) -> Result<Delivery, CommError> {
+    match Header::unpack(&buffer)? {
+        Header::Data { fingerprint, .. } => Ok(Delivery::Bytes { buffer, payload_at: N_HEADER, fingerprint }),
+        Header::Lent { fingerprint, .. } => {
+            let (lent, n) = Lent::unpack(&buffer[N_HEADER..], from)?;
+            Ok(Delivery::Lent { buffer, head_at: N_HEADER + n, fingerprint, lent })
+        }
+        Header::Grow { .. } => Err(CommError::malformed("message", "a value", "an announcement")),
     }
 }
 
 impl Transport for MpiTransport {
     fn send(&self, channel: Channel, parcel: Box<dyn Parcel>) -> Result<(), CommError> {
         self.with(|process| process.engine.send(channel, &*parcel))
+    }
+
+    fn lend(&self, channel: Channel, parcel: Box<dyn Parcel>) -> Result<(), CommError> {
+        self.with(|process| process.engine.lend(channel, &*parcel))
     }
 
     fn post(&self, channel: Channel) -> Result<u64, CommError> {
@@ -135,8 +155,54 @@ impl Transport for MpiTransport {
     }
 
     fn discard(&self, channel: Channel, ticket: u64) {
+        // Nobody is there to be told of an error of MPI; the next call meets it again.
+        let _ = self.with(|process| process.engine.discard(channel, ticket));
+    }
+
+    fn fetch(&self, lent: &Lent, rooms: Vec<DeviceBuffer>, limit: Option<Duration>) -> Result<(), CommError> {
+        let mut pending = self.with(|process| process.engine.fetch(lent, rooms))?;
+        let mut backoff = Backoff::default();
+        loop {
+            self.with(|process| {
+                let mut left = Vec::new();
+                for mut fetch in pending.drain(..) {
+                    if !fetch.test()? {
+                        left.push(fetch);
+                    }
+                }
+                pending = left;
+                // The other rank may wait for a buffer of this one before it goes on.
+                process.engine.progress_all()
+            })?;
+            let waited = if pending.is_empty() { return Ok(()) } else { backoff.pause() };
+            match limit {
+                Some(limit) if waited >= limit => {
+                    return Err(CommError::NoAnswer { rank: lent.from, patience: limit });
+                }
+                None if waited >= self.patience => return Err(self.give_up(lent.from)),
+                _ => {}
+            }
+        }
+    }
+
+    fn refuse(&self, lent: &Lent) {
+        // As for `discard`.
+        let _ = self.with(|process| process.engine.refuse(lent));
+    }
+
+    fn takes(&self, memory: DeviceMemory) -> Option<Result<(), String>> {
+        Some(question::takes(memory))
+    }
+
+    fn abandon(&self) {
         if let Some(process) = self.lock().as_mut() {
-            process.engine.discard(channel, ticket);
+            process.engine.abandon();
+        }
+    }
+
+    fn attach(&self, attach: Attach) {
+        if let Some(process) = self.lock().as_mut() {
+            process.attach = Some(attach);
         }
     }
 

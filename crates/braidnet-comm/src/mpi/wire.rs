@@ -18,12 +18,15 @@ pub(crate) const LIMIT: usize = i32::MAX as usize;
 
 const DATA: u32 = 0;
 const GROW: u32 = 1;
+const LENT: u32 = 2;
 
 /// What follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
     /// A payload of this many bytes, of a type with this fingerprint.
     Data { fingerprint: u32, n_bytes: usize },
+    /// So many bytes about a value of this type whose buffers follow apart: see [`Lent`](super::lent::Lent).
+    Lent { fingerprint: u32, n_bytes: usize },
     /// Nothing: the next message needs this capacity.
     Grow { capacity: usize },
 }
@@ -33,6 +36,7 @@ impl Header {
     pub fn pack(self, out: &mut Vec<u8>) {
         let (kind, fingerprint, length) = match self {
             Self::Data { fingerprint, n_bytes } => (DATA, fingerprint, n_bytes),
+            Self::Lent { fingerprint, n_bytes } => (LENT, fingerprint, n_bytes),
             Self::Grow { capacity } => (GROW, 0, capacity),
         };
         out.extend_from_slice(&kind.to_le_bytes());
@@ -49,6 +53,7 @@ impl Header {
         let length = u64::from_le_bytes(*length);
         match kind {
             DATA if length == payload.len() as u64 => Ok(Self::Data { fingerprint, n_bytes: payload.len() }),
+            LENT if length == payload.len() as u64 => Ok(Self::Lent { fingerprint, n_bytes: payload.len() }),
             GROW if payload.is_empty() && length <= LIMIT as u64 => Ok(Self::Grow { capacity: length as usize }),
             _ => Err(wrong()),
         }
@@ -77,11 +82,13 @@ mod tests {
 
     #[test]
     fn headers_survive_the_way() {
-        for header in [Header::Data { fingerprint: 7, n_bytes: 3 }, Header::Grow { capacity: 4096 }] {
+        let (fingerprint, n_bytes) = (7, 3);
+        let grow = Header::Grow { capacity: 4096 };
+        for header in [Header::Data { fingerprint, n_bytes }, Header::Lent { fingerprint, n_bytes }, grow] {
             let mut message = Vec::new();
             header.pack(&mut message);
             assert_eq!(message.len(), N_HEADER);
-            if let Header::Data { n_bytes, .. } = header {
+            if header != grow {
                 message.resize(N_HEADER + n_bytes, 1);
             }
             assert_eq!(Header::unpack(&message), Ok(header));

@@ -33,6 +33,16 @@ impl Parcel for Stamped {
         (*self.parcel).pack(out);
     }
 
+    #[cfg(feature = "mpi")]
+    fn lend(&self) -> Option<Vec<crate::DeviceBuffer>> {
+        (*self.parcel).lend()
+    }
+
+    #[cfg(feature = "mpi")]
+    fn pack_head(&self, out: &mut Vec<u8>) {
+        (*self.parcel).pack_head(out);
+    }
+
     fn type_name(&self) -> &'static str {
         (*self.parcel).type_name()
     }
@@ -64,7 +74,7 @@ impl Transport for TimedTransport {
                 Err(value) => Delivery::Value { value, type_name },
             },
             #[cfg(feature = "mpi")]
-            bytes @ Delivery::Bytes { .. } => bytes,
+            other => other,
         };
         Ok(delivery)
     }

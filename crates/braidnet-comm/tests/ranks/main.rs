@@ -1,6 +1,7 @@
 //! Messages, collectives, splits and meshes: the same bodies on threads and under `mpirun`, with any number of ranks.
 
 mod collectives;
+mod devices;
 mod in_flight;
 mod mesh;
 mod messages;
@@ -12,7 +13,7 @@ use braidnet_comm::testing::{RankTest, run_rank_tests};
 
 fn main() {
     let tests: Vec<RankTest> =
-        [messages::TESTS, collectives::TESTS, splits::TESTS, in_flight::TESTS, mesh::TESTS].concat();
+        [messages::TESTS, collectives::TESTS, splits::TESTS, in_flight::TESTS, mesh::TESTS, devices::TESTS].concat();
     run_rank_tests(&tests);
 }
 
