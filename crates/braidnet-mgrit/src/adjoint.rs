@@ -206,5 +206,5 @@ impl<D: Differentiable> Visitor<D::State> for Linearize<'_, D> {
         self.network.residual(step, u_next, u)
     }
 
-    fn residual(&mut self, _: usize, _: &D::State) {}
+    fn residuals(&mut self, _: impl Iterator<Item = usize>, _: &[D::State]) {}
 }

@@ -24,7 +24,9 @@ pub(crate) fn find_not_finite<S: State>(level: &Level, share: &Share, storage: &
     let held =
         c_points.partition_point(|c| *c <= share.steps.start)..c_points.partition_point(|c| *c <= share.steps.end);
     let before_c_points = c_points[held].iter().filter_map(|c| storage.state(share, c - 1));
-    if before_c_points.chain(storage.u.last()).all(finite) {
+    let mut all_finite = true;
+    S::norms_squared(before_c_points.chain(storage.u.last()), |square| all_finite &= square.is_finite());
+    if all_finite {
         return None;
     }
     let local = storage.u.iter().position(|u| !finite(u)).unwrap_or(0);

@@ -244,7 +244,7 @@ where
         self.pullback.residual(step, u_next, u)
     }
 
-    fn residual(&mut self, _: usize, _: &D::State) {}
+    fn residuals(&mut self, _: impl Iterator<Item = usize>, _: &[D::State]) {}
 
     fn off_critical_path(&mut self) -> Result<(), (usize, StepError)> {
         self.form_pending()

@@ -46,8 +46,8 @@ pub(crate) trait Visitor<S> {
     /// Own residual `A(u_next, u)`, written into `u`; only called for [`ResidualForm::Own`].
     fn own_residual(&mut self, step: &Step, u_next: &S, u: &mut S) -> Result<(), StepError>;
 
-    /// Takes `f - A` at a C-point; called right to left.
-    fn residual(&mut self, point: usize, residual: &S);
+    /// Takes `f - A` at C-points, in their order right to left; called right to left.
+    fn residuals(&mut self, points: impl Iterator<Item = usize>, residuals: &[S]);
 
     /// Called as soon as no other rank waits for this one: after the piece that was sent on, and after every step of the
     /// other pieces. An error comes with its layer.
@@ -233,9 +233,7 @@ impl<S: State> Sweep<'_, S> {
             }
             AtC::Residual => {
                 self.residuals(pieces, s, states, visitor)?;
-                for (piece, residual) in pieces.iter().zip(states) {
-                    visitor.residual(piece.stop, residual);
-                }
+                visitor.residuals(pieces.iter().map(|piece| piece.stop), states);
             }
         }
         Ok(())

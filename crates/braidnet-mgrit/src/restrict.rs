@@ -38,17 +38,19 @@ impl<P: Propagator> Visitor<P::State> for Residuals<'_, P> {
         self.propagator.residual(step, u_next, u)
     }
 
-    fn residual(&mut self, point: usize, residual: &P::State) {
+    fn residuals(&mut self, points: impl Iterator<Item = usize>, residuals: &[P::State]) {
         if let Some(norm) = &mut self.norm {
-            norm.add(residual.norm_squared());
+            P::State::norms_squared(residuals.iter(), |square| norm.add(square));
         }
-        // The walk visits C-points only, so the search finds the point.
-        let coarse_point = self.level.c_points().partition_point(|c| *c < point);
-        let r = self.propagator.restrict(self.level.index(), residual);
-        if self.coarse_share.produces(coarse_point) {
-            self.f[coarse_point - 1 - self.coarse_share.steps.start] = r;
-        } else {
-            self.elsewhere.push((coarse_point, r));
+        for (point, residual) in points.zip(residuals) {
+            // The walk visits C-points only, so the search finds the point.
+            let coarse_point = self.level.c_points().partition_point(|c| *c < point);
+            let r = self.propagator.restrict(self.level.index(), residual);
+            if self.coarse_share.produces(coarse_point) {
+                self.f[coarse_point - 1 - self.coarse_share.steps.start] = r;
+            } else {
+                self.elsewhere.push((coarse_point, r));
+            }
         }
     }
 }

@@ -291,5 +291,5 @@ impl<P: Propagator> Visitor<P::State> for Steps<'_, P> {
         self.propagator.residual(step, u_next, u)
     }
 
-    fn residual(&mut self, _: usize, _: &P::State) {}
+    fn residuals(&mut self, _: impl Iterator<Item = usize>, _: &[P::State]) {}
 }

@@ -18,6 +18,15 @@ pub trait State: Transfer + Clone {
 
     /// Sum of the squares of all components; not finite if any component is not.
     fn norm_squared(&self) -> f64;
+
+    /// Gives `take` the [`State::norm_squared`] of each. Where reading a number from a device is a wait, they should be read
+    /// together.
+    fn norms_squared<'a>(states: impl Iterator<Item = &'a Self>, take: impl FnMut(f64))
+    where
+        Self: 'a,
+    {
+        states.map(Self::norm_squared).for_each(take);
+    }
 }
 
 impl State for f64 {
