@@ -2,14 +2,15 @@
 
 use braidnet_comm::Communicator;
 use braidnet_comm::testing::RankTest;
-use braidnet_nn::Gradients;
-use braidnet_train::{Schedule, TrainError, clip, gradient_norm};
+use braidnet_nn::{Gradients, OdeNet2d};
+use braidnet_train::{LayerParallel, Schedule, TrainError, clip, gradient_norm};
 
 use crate::common::compare::{Checked, Values, by_name, distance, ensure, same, same_bits, text};
 use crate::common::{BATCH, LAYERS, batch, config, dot, loss, model};
 
 pub const TESTS: &[RankTest] = &[
     ("the_norm_is_that_of_all_layers_on_any_ranks", the_norm_is_that_of_all_layers_on_any_ranks),
+    ("the_norm_is_as_if_read_one_by_one", the_norm_is_as_if_read_one_by_one),
     ("clipping_is_pytorchs", clipping_is_pytorchs),
 ];
 
@@ -22,6 +23,33 @@ fn gradients(comm: &Communicator, then: impl FnOnce(&mut Gradients, f64)) -> Res
     let norm = gradient_norm(model.network(), &gradients, comm)?;
     then(&mut gradients, norm);
     Ok((norm, [before, by_name(model.network(), &gradients)]))
+}
+
+/// The norm, with the squares of every parameter read one by one.
+fn read_one_by_one(model: &LayerParallel<OdeNet2d>, gradients: &Gradients) -> f64 {
+    let mut sum = 0.0;
+    model.network().visit_parameters(|p| {
+        let own = gradients.iter().find(|g| g.id == p.id).map(|g| g.values.clone());
+        sum += own.map_or(0.0, |g| (g.clone() * g).sum().into_scalar::<f64>());
+    });
+    sum.sqrt()
+}
+
+fn the_norm_is_as_if_read_one_by_one(comm: &Communicator) -> Checked {
+    let alone = Communicator::alone();
+    let mut model = model(&config(LAYERS), &Schedule::sequential(), &alone).map_err(text)?;
+    let (input, target) = batch(0);
+    let forward = model.forward(BATCH, Some(&input)).and_then(|f| f.loss(loss(target)));
+    let mut gradients = forward.and_then(|l| l.backward()).map_err(text)?.gradients;
+    // On the number of ranks depends how many gradients are missing.
+    for n in 0..=comm.size() {
+        let norm = gradient_norm(model.network(), &gradients, &alone).map_err(text)?;
+        let expected = read_one_by_one(&model, &gradients);
+        same(&format!("bits of the norm without {n} gradients"), &norm.to_bits(), &expected.to_bits())?;
+        gradients.swap_remove(3 * n);
+    }
+    gradients.clear();
+    same("norm of no gradients", &gradient_norm(model.network(), &gradients, &alone).map_err(text)?, &0.0)
 }
 
 fn the_norm_is_that_of_all_layers_on_any_ranks(comm: &Communicator) -> Checked {
