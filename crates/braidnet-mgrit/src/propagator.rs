@@ -14,7 +14,8 @@ pub trait Propagator {
 
     /// Applies `steps[i]` to `states[i]` in place, for all `i`; the pairs are independent of each other.
     ///
-    /// Must give the same bits however the pairs are grouped into calls. The states of one call may differ in shape.
+    /// Should give the same bits however the pairs are grouped into calls: where round-off depends on that, so do results on the number of
+    /// ranks. The states of one call may differ in shape.
     ///
     /// # Errors
     /// Whatever keeps a step from being applied; the solver adds level, layer and rank.
@@ -115,7 +116,7 @@ pub trait Differentiable: Propagator {
     /// [`Differentiable::linearize`] of `steps[i]` at `states[i]` for all `i`, at most [`Propagator::batch`] pairs, independent
     /// of each other; the linearisations in the order of the pairs.
     ///
-    /// Must give the same bits however the pairs are grouped into calls. The default loops.
+    /// Bits as for [`Propagator::step`]. The default loops.
     ///
     /// # Errors
     /// As [`Propagator::step`].

@@ -75,8 +75,9 @@ impl<R: Forward> RightHandSide for Autograd<R> {
         at: At<'_, BatchOf<Self>>,
         output: Output,
     ) -> (<R::Space as StateSpace>::State, Self::Tape) {
-        let At { layer, dt, batch } = at;
-        let tape = AutogradTape { rhs: self.rhs.clone(), state: u.clone(), layer, dt, batch: batch.clone() };
+        let At { layers, dt, batch } = at;
+        let (rhs, state, layer) = (self.rhs.clone(), u.clone(), layers.first());
+        let tape = AutogradTape { rhs, state, layer, dt, batch: batch.clone() };
         let f = if output == Output::Used { self.evaluate(u, at) } else { u };
         (f, tape)
     }
@@ -99,7 +100,7 @@ impl<R: Forward> AutogradTape<R> {
         delta: <R::Space as StateSpace>::State,
     ) -> Result<(<R::Space as StateSpace>::State, TapeGradients), StepError> {
         let u = self.state.record();
-        let at = At { layer: self.layer, dt: self.dt, batch: &self.batch };
+        let at = At { layers: self.layer.into(), dt: self.dt, batch: &self.batch };
         let mut gradients = rhs.forward(u.clone(), at).dot(delta).backward();
         let state = u.gradient(&mut gradients).ok_or(NoStateGradient)?;
         Ok((state, gradients))

@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use braidnet_grid::{Step, StepKind};
-use braidnet_mgrit::{Differentiable, Output, Propagator, State, StepError};
+use braidnet_grid::Step;
+use braidnet_mgrit::StepError;
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Device;
 
+use crate::block_on::{BlockOn, middle};
 use crate::coarse::mean_module;
-use crate::linearization::OdeLinearization;
-use crate::rhs::{At, BatchOf, StateOf};
-use crate::{CoarseOperator, NetworkError, RightHandSide, StateSpace};
+use crate::gpu::is_gpu;
+use crate::rhs::BatchOf;
+use crate::{CoarseOperator, NetworkError, RightHandSide};
 
 /// Layers `first .. first + n` of a network, each `u + dt F(u; theta_n)`, or, where it is a transition, `F(u; theta_n)`.
 #[derive(Module, Debug)]
@@ -27,12 +28,22 @@ pub struct OdeBlock<R: Module + ModuleDisplay> {
     coarse: CoarseOperator,
     #[module(skip)]
     device: Device,
+    /// Whether layers of several intervals are computed side by side.
+    #[module(skip)]
+    stacked: bool,
 }
 
 impl<R: Module + ModuleDisplay> OdeBlock<R> {
     /// A block of `layers`, the first of which is layer `first` of the network.
     pub fn new(first: usize, layers: Vec<R>, coarse: CoarseOperator, device: &Device) -> Self {
-        Self { layers, first, before: 0, coarse, device: device.clone() }
+        Self { layers, first, before: 0, coarse, device: device.clone(), stacked: is_gpu(device) }
+    }
+
+    /// Whether layers of several intervals are computed side by side, in one call, where their right-hand sides can
+    /// ([`RightHandSide::STACKS`]): by default on GPUs, where many small calls leave the device idle, and not on processors, where
+    /// they cost nothing. Results differ by round-off.
+    pub fn stacked(self, stacked: bool) -> Self {
+        Self { stacked, ..self }
     }
 
     /// Lets the solver count layers from layer `before` of the network on.
@@ -83,27 +94,37 @@ impl<R: Module + ModuleDisplay> OdeBlock<R> {
     }
 
     /// Place in `layers` of a layer as the solver counts.
-    fn place(&self, layer: usize) -> Option<usize> {
+    pub(crate) fn place(&self, layer: usize) -> Option<usize> {
         (layer + self.before).checked_sub(self.first)
     }
 
     /// The layers that `step` stands for.
-    fn run(&self, step: &Step) -> Result<&[R], NetworkError> {
+    pub(crate) fn run(&self, step: &Step) -> Result<&[R], NetworkError> {
         let ends = self.place(step.fine.start).zip(self.place(step.fine.end));
         let (operator, run) = (self.coarse, step.fine.clone());
         let layers = ends.and_then(|(start, end)| self.layers.get(start..end));
         layers.ok_or(NetworkError::RunIsSplit { operator, run })
     }
 
+    /// Global index of a layer as the solver counts.
+    pub(crate) fn global(&self, layer: usize) -> usize {
+        layer + self.before
+    }
+
+    /// Whether coarse steps are pulled back as midpoint steps.
+    pub(crate) fn is_pulled_back_from_the_middle(&self) -> bool {
+        self.coarse == CoarseOperator::Centred
+    }
+
     /// A layer as the solver counts.
-    fn layer(&self, layer: usize) -> Result<&R, StepError> {
+    pub(crate) fn layer(&self, layer: usize) -> Result<&R, StepError> {
         self.place(layer).and_then(|n| self.layers.get(n)).ok_or_else(|| {
             format!("layer {} is not among the layers {:?} of this block", layer + self.before, self.range()).into()
         })
     }
 
     /// The single module whose `F` the step applies, `None` for a sum.
-    fn operator(&self, step: &Step) -> Result<Option<Cow<'_, R>>, StepError> {
+    pub(crate) fn operator(&self, step: &Step) -> Result<Option<Cow<'_, R>>, StepError> {
         Ok(match self.coarse {
             _ if step.fine.len() == 1 => Some(Cow::Borrowed(self.layer(step.layer)?)),
             CoarseOperator::FirstLayer | CoarseOperator::Midpoint => Some(Cow::Borrowed(self.layer(step.layer)?)),
@@ -117,157 +138,11 @@ impl<R: Module + ModuleDisplay> OdeBlock<R> {
 impl<R: RightHandSide> OdeBlock<R> {
     /// The layers applied to the states, of such a space, of one batch.
     pub fn on<'a>(&'a self, space: &'a R::Space, batch: &'a BatchOf<R>) -> BlockOn<'a, R> {
-        BlockOn { block: self, space, batch }
-    }
-}
-
-/// A block of ODE layers and the batch that it is applied to.
-pub struct BlockOn<'a, R: RightHandSide> {
-    block: &'a OdeBlock<R>,
-    space: &'a R::Space,
-    batch: &'a BatchOf<R>,
-}
-
-/// The layer in the middle of those that a step stands for; a fine step's own.
-fn middle(step: &Step) -> usize {
-    step.fine.start + step.fine.len() / 2
-}
-
-/// `dt` of each layer of a coarse step. Layers of one block have equal steps.
-fn dt_of_layer(step: &Step) -> f64 {
-    step.dt / step.fine.len() as f64
-}
-
-impl<R: RightHandSide> BlockOn<'_, R> {
-    /// A step of the layer `layer`, as the solver counts.
-    fn at(&self, layer: usize, dt: f64) -> At<'_, BatchOf<R>> {
-        At { layer: layer + self.block.before, dt, batch: self.batch }
+        BlockOn::new(self, space, batch)
     }
 
-    /// Where a step evaluates its right-hand side: at the state before it, or, for a coarse midpoint step, halfway along
-    /// the states from which its fine steps start, as the first layer predicts it.
-    fn stage(&self, step: &Step, u: StateOf<R>) -> Result<StateOf<R>, StepError> {
-        if !self.has_stage(step) {
-            return Ok(u);
-        }
-        let to_the_middle = 0.5 * (step.dt - dt_of_layer(step));
-        let slope = self.block.layer(step.layer)?.evaluate(u.clone(), self.at(step.layer, to_the_middle));
-        let mut stage = u;
-        stage.axpy(to_the_middle, &slope);
-        Ok(stage)
-    }
-
-    fn has_stage(&self, step: &Step) -> bool {
-        step.fine.len() > 1 && matches!(self.block.coarse, CoarseOperator::Midpoint | CoarseOperator::Centred)
-    }
-
-    /// The layer whose right-hand side a step applies.
-    fn layer_of(&self, step: &Step) -> usize {
-        if self.block.coarse == CoarseOperator::Centred { middle(step) } else { step.layer }
-    }
-
-    /// `u += sum_j dt_j F_j` over the layers of a coarse step.
-    fn add_run(
-        &self,
-        step: &Step,
-        u: &mut StateOf<R>,
-        mut f: impl FnMut(&R, At<'_, BatchOf<R>>) -> StateOf<R>,
-    ) -> Result<(), StepError> {
-        let dt = dt_of_layer(step);
-        for (layer, rhs) in step.fine.clone().zip(self.block.run(step)?) {
-            u.axpy(dt, &f(rhs, self.at(layer, dt)));
-        }
-        Ok(())
-    }
-}
-
-impl<R: RightHandSide> Propagator for BlockOn<'_, R> {
-    type State = StateOf<R>;
-
-    fn step(&self, steps: &[Step], states: &mut [StateOf<R>]) -> Result<(), StepError> {
-        for (step, u) in steps.iter().zip(states) {
-            let before = u.clone();
-            match self.block.operator(step)? {
-                Some(rhs) if step.kind == StepKind::Transition => {
-                    *u = rhs.evaluate(before, self.at(step.layer, step.dt))
-                }
-                Some(rhs) => {
-                    let f = rhs.evaluate(self.stage(step, before)?, self.at(self.layer_of(step), step.dt));
-                    u.axpy(step.dt, &f);
-                }
-                None => self.add_run(step, u, |rhs, at| rhs.evaluate(before.clone(), at))?,
-            }
-        }
-        Ok(())
-    }
-
-    fn supports(&self, step: &Step) -> Result<(), StepError> {
-        self.space.supports(step.level, step.layer + self.block.before)?;
-        self.block.supports(step)
-    }
-
-    fn context(&self) -> Device {
-        self.block.device.clone()
-    }
-
-    fn restrict(&self, level: usize, state: &StateOf<R>) -> StateOf<R> {
-        self.space.restrict(level, state)
-    }
-
-    fn prolong(&self, level: usize, correction: StateOf<R>, fine: &StateOf<R>) -> StateOf<R> {
-        self.space.prolong(level, correction, fine)
-    }
-}
-
-impl<R: RightHandSide> Differentiable for BlockOn<'_, R> {
-    type Linearization = OdeLinearization<R::Tape>;
-
-    fn linearize(&self, step: &Step, state: &mut StateOf<R>, output: Output) -> Result<Self::Linearization, StepError> {
-        let before = state.clone();
-        let mut parts = Vec::with_capacity(1);
-        match self.block.operator(step)? {
-            Some(rhs) => {
-                let at = self.at(self.layer_of(step), step.dt);
-                let (mut f, tape) = rhs.linearize(before.clone(), at, output);
-                parts.push((1.0, tape));
-                if step.kind == StepKind::Transition {
-                    *state = f;
-                } else if output == Output::Used {
-                    if self.has_stage(step) {
-                        f = rhs.evaluate(self.stage(step, before)?, at);
-                    }
-                    state.axpy(step.dt, &f);
-                }
-            }
-            None => {
-                let share = 1.0 / step.fine.len() as f64;
-                self.add_run(step, state, |rhs, at| {
-                    let (f, tape) = rhs.linearize(before.clone(), at, Output::Used);
-                    parts.push((share, tape));
-                    f
-                })?;
-            }
-        }
-        Ok(OdeLinearization::new(parts, self.block.coarse == CoarseOperator::Centred))
-    }
-
-    fn restrict_adjoint(&self, level: usize, lambda: &StateOf<R>) -> StateOf<R> {
-        self.space.restrict_adjoint(level, lambda)
-    }
-
-    fn prolong_adjoint(&self, level: usize, correction: StateOf<R>, fine: &StateOf<R>) -> StateOf<R> {
-        self.space.prolong_adjoint(level, correction, fine)
-    }
-
-    /// With the parameters of the first layer (a midpoint step is pulled back like the Euler step beside it)
-    /// `J_c^T lambda = lambda + dt_c J_F^T lambda` needs nothing but the fine linearisation of that layer; a centred
-    /// one nothing but that of the middle layer. On a coarser grid it needs one of its own.
-    fn shared_linearization(&self, step: &Step) -> Option<usize> {
-        let borrows = matches!(
-            self.block.coarse,
-            CoarseOperator::FirstLayer | CoarseOperator::Midpoint | CoarseOperator::Centred
-        );
-        let is_here = !self.space.is_coarsened(step.level) && (borrows || step.fine.len() == 1);
-        is_here.then(|| self.layer_of(step))
+    /// Whether its layers are computed side by side.
+    pub(crate) fn stacks(&self) -> bool {
+        R::STACKS && self.stacked
     }
 }

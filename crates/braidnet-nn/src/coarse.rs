@@ -33,6 +33,11 @@ impl CoarseOperator {
     pub fn needs_whole_runs(self) -> bool {
         matches!(self, Self::Centred | Self::Mean | Self::Sum)
     }
+
+    /// Whether a coarse step's right-hand side is made of those of several layers.
+    pub(crate) fn combines_parameters(self) -> bool {
+        matches!(self, Self::Mean | Self::Sum)
+    }
 }
 
 /// A module whose parameters are the means of those of `modules`; `None` for none.

@@ -1,6 +1,6 @@
 //! Convolutional right-hand sides on voxels, linearised by hand.
 //!
-//! Shapes: `u [batch, c, d, h, w]`, weight `[c, c, 3, 3, 3]`, stride 1, padding 1.
+//! Shapes: `u [batch, c, d, h, w]`, weight `[c, c, 3, 3, 3]`, stride 1, padding 1. Layers are not stacked: a step of voxels is large.
 
 use braidnet_kernels as kernels;
 use braidnet_mgrit::{Output, StepError};

@@ -63,10 +63,9 @@ impl ConvRhs {
 
     fn stages(&self) -> impl Iterator<Item = Stage<'_>> {
         let (first, second) = match self {
-            Self::One(OneConv { conv, norm }) => (Stage { conv, norm: norm.as_ref() }, None),
+            Self::One(OneConv { conv, norm }) => (Stage::square(conv, norm), None),
             Self::Two(TwoConv { conv1, norm1, conv2, norm2 }) => {
-                let second = Stage { conv: conv2, norm: norm2.as_ref() };
-                (Stage { conv: conv1, norm: norm1.as_ref() }, Some(second))
+                (Stage::square(conv1, norm1), Some(Stage::square(conv2, norm2)))
             }
         };
         std::iter::once(first).chain(second)
@@ -91,6 +90,15 @@ impl RightHandSide for ConvRhs {
     type Space = ImageSpace;
     type Tape = ConvTape;
 
+    const STACKS: bool = true;
+
+    fn stacks_with(&self, other: &Self) -> bool {
+        self.stages().zip(other.stages()).all(|(a, b)| match (a.norm, b.norm) {
+            (Some(a), Some(b)) => a.is_like(b),
+            (a, b) => a.is_none() && b.is_none(),
+        })
+    }
+
     fn evaluate(&self, TensorState(u): TensorState<4>, at: At<'_, Samples>) -> TensorState<4> {
         TensorState(self.stages().fold(u, |u, stage| stage.evaluate(u, at.batch.is_training)))
     }
@@ -114,6 +122,10 @@ impl RightHandSide for ConvRhs {
 
 impl RhsTape for ConvTape {
     type State = TensorState<4>;
+
+    fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        Some(Self { stages: self.stages.iter().map(|stage| stage.rows(rows, of)).collect() })
+    }
 
     fn pullback(&self, TensorState(delta): TensorState<4>) -> Result<TensorState<4>, StepError> {
         Ok(TensorState(self.stages.iter().rev().fold(delta, |delta, stage| stage.pull_back(delta))))

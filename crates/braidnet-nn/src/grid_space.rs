@@ -4,6 +4,7 @@ use braidnet_comm::{CommError, Transfer};
 use burn::tensor::{Device, Tensor};
 
 use crate::space_coarsening::{SpaceCoarsening, coarse_extent, prolong, prolong_adjoint, restrict, restrict_adjoint};
+use crate::state::{stack, unstack};
 use crate::{ByPoint, NetworkError, Pass, StateSpace, TensorState};
 
 /// Inputs and states of channels on a grid, tensors of `D` axes: samples, channels, and the extents of the grid.
@@ -124,6 +125,14 @@ impl<const D: usize> StateSpace for GridSpace<D> {
 
     fn of_samples(&self, samples: Vec<TensorState<D>>) -> Option<TensorState<D>> {
         Some(TensorState(Tensor::cat(samples.into_iter().map(|sample| sample.0).collect(), 0)))
+    }
+
+    fn stack(&self, states: Vec<TensorState<D>>) -> Option<TensorState<D>> {
+        stack(states)
+    }
+
+    fn unstack(&self, state: TensorState<D>, n: usize) -> Vec<TensorState<D>> {
+        unstack(state, n)
     }
 
     /// Every axis must keep a point on `level`.

@@ -42,6 +42,13 @@ pub trait Network: Module {
     /// Where tensors live.
     fn device(&self) -> Device;
 
+    /// Whether layers of several intervals are computed side by side, in one call, where they can be: by default on GPUs alone.
+    /// Results differ by round-off.
+    fn stacked(self, stacked: bool) -> Self {
+        let _ = stacked;
+        self
+    }
+
     /// The layers on a batch.
     fn block<'a>(&'a self, batch: &'a Self::Batch) -> Self::Block<'a>;
 

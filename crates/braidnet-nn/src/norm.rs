@@ -10,6 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Numbers, on_host, tensor};
+use crate::stack::tensor_rows;
 use crate::{Gradient, Gradients, map_parameters};
 
 /// Added to the variance.
@@ -71,6 +72,14 @@ pub(crate) struct NormTape<const D: usize> {
     moments: Moments,
 }
 
+impl<const D: usize> NormTape<D> {
+    /// Of some of the layers that are side by side in it.
+    pub(crate) fn rows(&self, rows: &[usize], of: usize) -> Self {
+        let [mean, variance] = [&self.moments.mean, &self.moments.variance].map(|x| tensor_rows(x, rows, of));
+        Self { input: tensor_rows(&self.input, rows, of), moments: Moments { mean, variance } }
+    }
+}
+
 impl Norm {
     /// Of `channels` channels; weight 1, bias 0, running mean 0, running variance 1.
     pub fn new(kind: NormKind, channels: usize, device: &Device) -> Self {
@@ -85,8 +94,24 @@ impl Norm {
         }
     }
 
+    /// Whether it normalises as another does.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind
+    }
+
+    /// Of all layers that are stacked.
     fn channels(&self) -> usize {
         self.weight.dims()[0]
+    }
+
+    /// How many layers are stacked in one whose channels are normalised in `x`.
+    fn layers<const D: usize>(&self, x: &Tensor<D>) -> usize {
+        self.channels() / x.dims()[1]
+    }
+
+    /// Whether the kernels on slices apply to `x`: they take one layer.
+    fn is_on_host<const D: usize>(&self, x: &Tensor<D>) -> bool {
+        on_host(x) && self.layers(x) == 1
     }
 
     fn kernel<const D: usize>(&self, x: &Tensor<D>) -> ChannelNorm {
@@ -115,7 +140,7 @@ impl Norm {
     }
 
     fn moments<const D: usize>(&self, x: &Tensor<D>) -> Moments {
-        if !on_host(x) {
+        if !self.is_on_host(x) {
             let rows = self.rows(x.clone());
             let [n, _] = rows.dims();
             let mean = rows.clone().mean_dim(1);
@@ -132,9 +157,9 @@ impl Norm {
 
     fn apply_with<const D: usize>(&self, x: Tensor<D>, moments: &Moments) -> Tensor<D> {
         let dims = x.dims();
-        if !on_host(&x) {
+        if !self.is_on_host(&x) {
             let normalised = self.channels_first(self.normalised(x, moments), dims);
-            let [weight, bias] = [&self.weight, &self.bias].map(|p| p.val().reshape([1, self.channels(), 1]));
+            let [weight, bias] = [&self.weight, &self.bias].map(|numbers| self.of_channels(numbers, dims[1]));
             return relu((normalised * weight + bias).reshape(dims));
         }
         let (kernel, x) = (self.kernel(&x), Numbers::of(x));
@@ -149,9 +174,9 @@ impl Norm {
     pub(crate) fn pull_back<const D: usize>(&self, tape: &NormTape<D>, delta: Tensor<D>) -> Tensor<D> {
         let NormTape { input, moments } = tape;
         let dims = delta.dims();
-        if !on_host(&delta) {
-            let weight = self.weight.val().reshape([1, self.channels(), 1]);
-            let g = delta.reshape([dims[0] as i32, self.channels() as i32, -1]) * weight;
+        if !self.is_on_host(&delta) {
+            let weight = self.of_channels(&self.weight, dims[1]);
+            let g = (self.by_layers(delta) * weight).reshape([dims[0] as i32, dims[1] as i32, -1]);
             let (g, n) = (self.rows(g), self.normalised(input.clone(), moments));
             let along = (g.clone() * n.clone()).mean_dim(1);
             let back = (g.clone() - g.mean_dim(1) - n * along) * inverse_std(moments);
@@ -170,7 +195,7 @@ impl Norm {
     /// Gradients of weight and bias, and what a batch adds to the running statistics.
     pub(crate) fn gradients<const D: usize>(&self, tape: NormTape<D>, delta: Tensor<D>) -> Gradients {
         let channels = self.channels();
-        let (weight, bias) = match on_host(&delta) {
+        let (weight, bias) = match self.is_on_host(&delta) {
             true => {
                 let (kernel, delta, x) =
                     (self.kernel(&tape.input), Numbers::of(delta), Numbers::of(tape.input.clone()));
@@ -183,8 +208,8 @@ impl Norm {
             false => {
                 let dims = delta.dims();
                 let n = self.channels_first(self.normalised(tape.input.clone(), &tape.moments), dims);
-                let delta = delta.reshape([dims[0] as i32, channels as i32, -1]);
-                let sum = |x: Tensor<3>| x.sum_dim(2).sum_dim(0).reshape([channels]);
+                let delta = self.by_layers(delta);
+                let sum = |x: Tensor<4>| x.sum_dim(3).sum_dim(1).reshape([channels]);
                 (sum(delta.clone() * n), sum(delta))
             }
         };
@@ -203,21 +228,33 @@ impl Norm {
         vec![Gradient::statistic(mean.id, moments.mean.clone()), Gradient::statistic(variance.id, unbiased)]
     }
 
+    /// `x` by layers, samples, channels and positions.
+    fn by_layers<const D: usize>(&self, x: Tensor<D>) -> Tensor<4> {
+        let (layers, [rows, channels]) = (self.layers(&x), [x.dims()[0], x.dims()[1]]);
+        x.reshape([layers as i32, (rows / layers) as i32, channels as i32, -1])
+    }
+
+    /// A number per channel of every layer, with `channels` channels each, as [`Norm::by_layers`] has them.
+    fn of_channels(&self, numbers: &Param<Tensor<1>>, channels: usize) -> Tensor<4> {
+        numbers.val().reshape([self.channels() / channels, 1, channels, 1])
+    }
+
     /// `x` with a row for everything that is normalised together.
     fn rows<const D: usize>(&self, x: Tensor<D>) -> Tensor<2> {
-        let (batch, channels) = (x.dims()[0] as i32, self.channels() as i32);
-        match self.kind.over(self.channels()) {
-            NormOver::Batch => x.reshape([batch, channels, -1]).swap_dims(0, 1).reshape([channels, -1]),
-            NormOver::Groups(groups) => x.reshape([batch * groups as i32, -1]),
+        let [samples, channels] = [x.dims()[0], x.dims()[1]];
+        match self.kind.over(channels) {
+            NormOver::Batch => self.by_layers(x).swap_dims(1, 2).reshape([self.channels() as i32, -1]),
+            NormOver::Groups(groups) => x.reshape([(samples * groups) as i32, -1]),
         }
     }
 
-    /// The inverse of `rows` for an `x` of such extents, shape `[batch, channels, positions]`.
-    fn channels_first<const D: usize>(&self, rows: Tensor<2>, dims: [usize; D]) -> Tensor<3> {
-        let (batch, channels) = (dims[0] as i32, self.channels() as i32);
+    /// The inverse of `rows` for an `x` of such extents, by layers, samples, channels and positions.
+    fn channels_first<const D: usize>(&self, rows: Tensor<2>, dims: [usize; D]) -> Tensor<4> {
+        let layers = self.channels() / dims[1];
+        let (samples, channels) = ((dims[0] / layers) as i32, dims[1] as i32);
         match self.kind {
-            NormKind::Batch => rows.reshape([channels, batch, -1]).swap_dims(0, 1),
-            _ => rows.reshape([batch, channels, -1]),
+            NormKind::Batch => rows.reshape([layers as i32, channels, samples, -1]).swap_dims(1, 2),
+            _ => rows.reshape([layers as i32, samples, channels, -1]),
         }
     }
 

@@ -142,7 +142,7 @@ where
 {
     /// Where a layer outside the solver is evaluated.
     fn at<'a>(&self, layer: usize, batch: &'a S::Batch) -> At<'a, S::Batch> {
-        At { layer, dt: self.depth.dt(), batch }
+        At { layers: layer.into(), dt: self.depth.dt(), batch }
     }
 
     /// Takes `u` through layers outside the solver.
@@ -213,6 +213,10 @@ where
 
     fn device(&self) -> Device {
         self.block.device().clone()
+    }
+
+    fn stacked(self, stacked: bool) -> Self {
+        Self { block: self.block.stacked(stacked), ..self }
     }
 
     fn block<'a>(&'a self, batch: &'a S::Batch) -> BlockOn<'a, R> {

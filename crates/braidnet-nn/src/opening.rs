@@ -99,8 +99,8 @@ impl Opening {
     /// The convolution and its norm; what repeats has none.
     fn stage(&self) -> Result<Stage<'_>, &Repeat> {
         match self {
-            Self::Conv(conv) => Ok(Stage { conv, norm: None }),
-            Self::Normed(NormedConv { conv, norm }) => Ok(Stage { conv, norm: Some(norm) }),
+            Self::Conv(conv) => Ok(Stage { conv, norm: None, layers: 1 }),
+            Self::Normed(NormedConv { conv, norm }) => Ok(Stage { conv, norm: Some(norm), layers: 1 }),
             Self::Repeat(repeat) => Err(repeat),
         }
     }

@@ -54,6 +54,18 @@ pub trait StateSpace: Clone + Debug + Send + Sync + 'static {
         None
     }
 
+    /// States of equal shape below each other, as one of so many times the samples; `None` where that cannot be had.
+    fn stack(&self, states: Vec<Self::State>) -> Option<Self::State> {
+        let _ = states;
+        None
+    }
+
+    /// The inverse of [`StateSpace::stack`]: the `n` states.
+    fn unstack(&self, state: Self::State, n: usize) -> Vec<Self::State> {
+        let _ = n;
+        vec![state]
+    }
+
     /// Whether the state at `point` can be had on `level`.
     ///
     /// # Errors
@@ -165,14 +177,55 @@ pub struct Noise {
     pub first_sample: u64,
 }
 
+/// Global indices of the layers that a right-hand side stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layers<'a> {
+    /// A layer.
+    One(usize),
+    /// Layers side by side: see [`RightHandSide::STACKS`].
+    Stacked(&'a [usize]),
+}
+
+impl Layers<'_> {
+    /// How many.
+    pub fn n(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Stacked(layers) => layers.len(),
+        }
+    }
+
+    /// The first of them.
+    pub fn first(&self) -> usize {
+        match self {
+            Self::One(layer) => *layer,
+            Self::Stacked(layers) => layers.first().copied().unwrap_or_default(),
+        }
+    }
+
+    /// Their indices.
+    pub fn to_vec(&self) -> Vec<usize> {
+        match self {
+            Self::One(layer) => vec![*layer],
+            Self::Stacked(layers) => layers.to_vec(),
+        }
+    }
+}
+
+impl From<usize> for Layers<'_> {
+    fn from(layer: usize) -> Self {
+        Self::One(layer)
+    }
+}
+
 /// Which step of which layer a right-hand side is evaluated for.
 #[derive(Debug)]
 pub struct At<'a, B> {
-    /// Global index of the layer whose parameters are used.
-    pub layer: usize,
+    /// The layer whose parameters are used.
+    pub layers: Layers<'a>,
     /// Length of the step. Most right-hand sides do not depend on it.
     pub dt: f64,
-    /// The batch.
+    /// The batch, of one layer's state.
     pub batch: &'a B,
 }
 
@@ -196,6 +249,18 @@ pub trait RightHandSide: Module + ModuleDisplay + Sync + 'static {
     /// The linearisation of `F` at one state.
     type Tape: RhsTape<State = StateOf<Self>>;
 
+    /// Whether layers of this kind can be computed side by side: as one module whose parameters are theirs below each other along
+    /// their first axes, on a state that is theirs below each other ([`StateSpace::stack`]). The module is a `Self`, and all its
+    /// methods take it as they take a layer; [`At::layers`] then has them all. Gradients come below each other likewise.
+    const STACKS: bool = false;
+
+    /// Whether this layer and another, whose parameters have the same names and shapes, can be side by side: whether they differ
+    /// in nothing but the values of parameters. Only asked where they stack ([`RightHandSide::STACKS`]).
+    fn stacks_with(&self, other: &Self) -> bool {
+        let _ = other;
+        true
+    }
+
     /// `F(u)`.
     fn evaluate(&self, u: StateOf<Self>, at: At<'_, BatchOf<Self>>) -> StateOf<Self>;
 
@@ -210,9 +275,16 @@ pub trait RightHandSide: Module + ModuleDisplay + Sync + 'static {
 pub type PendingRhs = Box<dyn FnOnce() -> Result<Gradients, StepError> + Send>;
 
 /// The derivative of a right-hand side at one state.
-pub trait RhsTape: Send + Sync + 'static {
+pub trait RhsTape: Sized + Send + Sync + 'static {
     /// What the right-hand side acts on.
     type State;
+
+    /// Of those at `rows` among the `of` layers that are side by side in this linearisation; `None` where they never are
+    /// ([`RightHandSide::STACKS`]).
+    fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        let _ = (rows, of);
+        None
+    }
 
     /// `(dF/du)^T delta`; callable any number of times.
     ///

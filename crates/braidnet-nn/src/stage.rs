@@ -6,25 +6,36 @@ use burn::tensor::activation::relu;
 
 use crate::Gradients;
 use crate::conv::{apply, apply_relu, apply_transposed, parameter_gradients, relu_pullback};
+use crate::gpu;
 use crate::norm::{Norm, NormTape};
+use crate::stack::{module_rows, tensor_rows};
 
 /// The parts of a stage, `relu(norm(conv(u)))`.
 #[derive(Clone, Copy)]
 pub(crate) struct Stage<'a> {
     pub conv: &'a Conv2d,
     pub norm: Option<&'a Norm>,
+    /// How many are stacked.
+    pub layers: usize,
 }
 
 /// The linearisation of a stage.
 #[derive(Debug, Clone)]
 pub(crate) struct StageTape {
+    layers: usize,
     conv: Conv2d,
     norm: Option<(Norm, NormTape<4>)>,
     input: Tensor<4>,
     output: Tensor<4>,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
+    /// Of convolutions that have as many channels out as in: more weights are those of stacked layers.
+    pub fn square(conv: &'a Conv2d, norm: &'a Option<Norm>) -> Self {
+        let [outputs, inputs, ..] = conv.weight.dims();
+        Self { conv, norm: norm.as_ref(), layers: outputs / inputs }
+    }
+
     /// The stage by burn's modules alone, on plain tensors as on tensors that record.
     pub fn forward(self, u: Tensor<4>, is_training: bool) -> Tensor<4> {
         let v = self.conv.forward(u);
@@ -36,20 +47,21 @@ impl Stage<'_> {
 
     pub fn evaluate(self, u: Tensor<4>, is_training: bool) -> Tensor<4> {
         match self.norm {
-            None => apply_relu(self.conv, u),
-            Some(norm) => norm.apply(apply(self.conv, u), is_training),
+            None => apply_relu(self.conv, u, self.layers),
+            Some(norm) => norm.apply(apply(self.conv, u, self.layers), is_training),
         }
     }
 
     pub fn linearize(self, u: Tensor<4>) -> (Tensor<4>, StageTape) {
         let (output, norm) = match self.norm {
-            None => (apply_relu(self.conv, u.clone()), None),
+            None => (apply_relu(self.conv, u.clone(), self.layers), None),
             Some(norm) => {
-                let (output, tape) = norm.linearize(apply(self.conv, u.clone()));
+                let (output, tape) = norm.linearize(apply(self.conv, u.clone(), self.layers));
                 (output, Some((norm.clone(), tape)))
             }
         };
-        (output.clone(), StageTape { conv: self.conv.clone(), norm, input: u, output })
+        let (layers, conv) = (self.layers, self.conv.clone());
+        (output.clone(), StageTape { layers, conv, norm, input: u, output })
     }
 }
 
@@ -60,6 +72,8 @@ pub(crate) struct StageDeltas {
     normed: Tensor<4>,
     /// By the convolution.
     convolved: Tensor<4>,
+    /// Whether they are 0 where the ReLU is; else the gradients' kernels see to that.
+    masked: bool,
 }
 
 impl StageTape {
@@ -73,25 +87,46 @@ impl StageTape {
         (normed, convolved)
     }
 
+    /// Of some of the layers that are side by side in it.
+    pub fn rows(&self, rows: &[usize], of: usize) -> Self {
+        let norm = self.norm.as_ref().map(|(norm, tape)| (module_rows(norm, rows, of), tape.rows(rows, of)));
+        let [input, output] = [&self.input, &self.output].map(|x| tensor_rows(x, rows, of));
+        Self { layers: rows.len(), conv: module_rows(&self.conv, rows, of), norm, input, output }
+    }
+
+    /// The derivative by the input in one call, ReLU and all, where a kernel does that.
+    fn pull_back_at_once(&self, delta: &Tensor<4>) -> Option<Tensor<4>> {
+        let is_bare = self.norm.is_none();
+        is_bare.then(|| gpu::convolve_transposed(&self.conv, delta, Some(&self.output), self.layers))?
+    }
+
     /// The derivative by the input.
     pub fn pull_back(&self, delta: Tensor<4>) -> Tensor<4> {
+        if let Some(back) = self.pull_back_at_once(&delta) {
+            return back;
+        }
         let (_, convolved) = self.to_convolution(delta);
-        apply_transposed(&self.conv, convolved, self.input.dims())
+        apply_transposed(&self.conv, convolved, self.input.dims(), self.layers)
     }
 
     /// As `pull_back`, where `wanted`, and what the gradients are formed from.
     pub fn pull_back_for_gradients(self, delta: Tensor<4>, wanted: bool) -> (Option<Tensor<4>>, StageDeltas) {
+        if let Some(back) = wanted.then(|| self.pull_back_at_once(&delta)).flatten() {
+            return (Some(back), StageDeltas { tape: self, normed: delta.clone(), convolved: delta, masked: false });
+        }
         let (normed, convolved) = self.to_convolution(delta);
-        let back = wanted.then(|| apply_transposed(&self.conv, convolved.clone(), self.input.dims()));
-        (back, StageDeltas { tape: self, normed, convolved })
+        let back = || apply_transposed(&self.conv, convolved.clone(), self.input.dims(), self.layers);
+        let back = wanted.then(back);
+        (back, StageDeltas { tape: self, normed, convolved, masked: true })
     }
 }
 
 impl StageDeltas {
     /// Gradients of convolution and norm.
     pub fn gradients(self) -> Gradients {
-        let Self { tape: StageTape { conv, norm, input, .. }, normed, convolved } = self;
-        let mut all = parameter_gradients(&conv, input, convolved);
+        let Self { tape: StageTape { layers, conv, norm, input, output }, normed, convolved, masked } = self;
+        let relu_output = (!masked).then_some(&output);
+        let mut all = parameter_gradients(&conv, input, convolved, relu_output, layers);
         if let Some((norm, tape)) = norm {
             all.extend(norm.gradients(tape, normed));
         }

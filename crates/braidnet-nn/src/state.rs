@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData
 
 use crate::Recorded;
 use crate::host::{Numbers, change, on_host};
+use crate::stack::{join, split};
 
 /// A tensor that travels along the layers, shape `[batch, ...]`.
 #[derive(Debug, Clone)]
@@ -90,8 +91,38 @@ impl<const D: usize> State for TensorState<D> {
     }
 
     fn norm_squared(&self) -> f64 {
-        (self.0.clone() * self.0.clone()).sum().into_scalar::<f64>()
+        // Squares and their sum would overflow, or round to nothing, in a type of 16 bits.
+        let u = if self.0.dtype().size() < size_of::<f32>() { self.0.clone().cast(DType::F32) } else { self.0.clone() };
+        (u.clone() * u).sum().into_scalar::<f64>()
     }
+
+    /// On another device than this processor, states of equal shape are read together.
+    fn norms_squared<'a>(states: impl Iterator<Item = &'a Self>, mut take: impl FnMut(f64)) {
+        let mut elsewhere = Vec::new();
+        for state in states {
+            if on_host(&state.0) { take(state.norm_squared()) } else { elsewhere.push(state.clone()) }
+        }
+        match (elsewhere.len(), stack(elsewhere.clone())) {
+            (n @ 2.., Some(TensorState(all))) => {
+                let all = all.reshape([n as i32, -1]);
+                let all = if all.dtype().size() < size_of::<f32>() { all.cast(DType::F32) } else { all };
+                (all.clone() * all).sum_dim(1).into_data().iter::<f64>().for_each(take);
+            }
+            _ => elsewhere.iter().map(Self::norm_squared).for_each(take),
+        }
+    }
+}
+
+/// States of equal shape and type below each other; `None` of others.
+pub(crate) fn stack<const D: usize>(states: Vec<TensorState<D>>) -> Option<TensorState<D>> {
+    let first = &states.first()?.0;
+    let are_alike = states.iter().all(|state| state.0.dims() == first.dims() && state.0.dtype() == first.dtype());
+    are_alike.then(|| TensorState(join(states.into_iter().map(|state| state.0).collect())))
+}
+
+/// The inverse of [`stack`].
+pub(crate) fn unstack<const D: usize>(state: TensorState<D>, n: usize) -> Vec<TensorState<D>> {
+    split(state.0, n).into_iter().map(TensorState).collect()
 }
 
 impl<const D: usize> Recorded for TensorState<D> {

@@ -104,7 +104,7 @@ impl Transition {
     }
 
     fn stage(&self) -> Stage<'_> {
-        Stage { conv: &self.conv, norm: self.norm.as_ref() }
+        Stage { conv: &self.conv, norm: self.norm.as_ref(), layers: 1 }
     }
 }
 
@@ -161,6 +161,12 @@ impl RightHandSide for BlockLayer {
     type Space = ImageSpace;
     type Tape = BlockTape;
 
+    const STACKS: bool = true;
+
+    fn stacks_with(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Ode(a), Self::Ode(b)) if a.stacks_with(b))
+    }
+
     fn evaluate(&self, u: TensorState<4>, at: At<'_, Samples>) -> TensorState<4> {
         match self {
             Self::Ode(rhs) => rhs.evaluate(u, at),
@@ -193,6 +199,14 @@ impl RightHandSide for BlockLayer {
 
 impl RhsTape for BlockTape {
     type State = TensorState<4>;
+
+    /// Transitions are never side by side.
+    fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        match self {
+            Self::Ode(tape) => tape.rows(rows, of).map(Self::Ode),
+            Self::Transition(_) => None,
+        }
+    }
 
     fn pullback(&self, delta: TensorState<4>) -> Result<TensorState<4>, StepError> {
         match self {

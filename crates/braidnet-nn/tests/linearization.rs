@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use braidnet_grid::{Coarsening, Hierarchy, Step, TimeGrid};
 use braidnet_mgrit::{Differentiable, Linearization, Output, Propagator};
 use braidnet_nn::{
-    At, Autograd, CoarseOperator, Conv3dRhs, ConvRhs, Forward, Gradients, GridSpace, ImageSpace, OdeBlock,
+    At, Autograd, CoarseOperator, Conv3dRhs, ConvRhs, Forward, Gradients, GridSpace, ImageSpace, Layers, OdeBlock,
     OdeNet2dConfig, Recorded, RhsTape, RightHandSide, Samples, TensorState, map_parameters,
 };
 use burn::module::Module;
@@ -99,7 +99,7 @@ fn gradients_do_not_need_the_state_pulled_back() {
 }
 
 /// Some step of some layer; convolutions depend on neither.
-const AT: At<'static, Samples> = At { layer: 0, dt: 1.0, batch: &BATCH };
+const AT: At<'static, Samples> = At { layers: Layers::One(0), dt: 1.0, batch: &BATCH };
 
 const BATCH: Samples = Samples { n: 2, is_training: true };
 

@@ -54,7 +54,8 @@ fn a_layer_sums_its_neighbourhood() {
     let mut values = vec![1.0_f32; 27];
     values[0] = 5.0;
     let u = Tensor::<5>::from_data(TensorData::new(values, [1, 1, 3, 3, 3]), &device);
-    let f = rhs.evaluate(TensorState(u), At { layer: 0, dt: 1.0, batch: &Samples { n: 1, is_training: false } }).0;
+    let f =
+        rhs.evaluate(TensorState(u), At { layers: 0.into(), dt: 1.0, batch: &Samples { n: 1, is_training: false } }).0;
     let f = f.to_data().iter::<f32>().collect::<Vec<_>>();
     // A corner has 8 neighbours with itself, an edge 12, a face 18, the middle all 27.
     assert_eq!((f[0], f[1], f[4], f[13]), (8.0 + 4.0 - 3.0, 12.0 + 4.0 - 3.0, 18.0 + 4.0 - 3.0, 27.0 + 4.0 - 3.0));

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use super::softmax::Attended;
 use crate::Gradients;
 use crate::linear::{self, linear};
+use crate::stack::tensor_rows;
 
 /// `o(softmax(q(x) k(z)^T / sqrt(d / heads)) v(z))` of queries `x` and keys `z`, by heads.
 #[derive(Module, Debug)]
@@ -76,7 +77,7 @@ impl Attention {
 
     /// `1 / sqrt(d / heads)`.
     fn scale(&self) -> f64 {
-        let [d_model, _] = self.q.weight.dims();
+        let [_, d_model] = self.q.weight.dims();
         (self.heads as f64 / d_model as f64).sqrt()
     }
 
@@ -106,14 +107,24 @@ impl Attention {
     /// The derivatives by the rows `x` and by the rows `z`.
     pub(super) fn pull_back(&self, tape: &AttentionTape, delta: Tensor<2>) -> ([Tensor<2>; 2], AttentionDeltas) {
         let Attended { samples, queries, .. } = tape.attended;
-        let context = by_heads(linear::pull_back(&self.o, delta.clone()), samples, queries, self.heads);
+        let layers = linear::n_layers(&self.q, &tape.x);
+        let pull_back = |of: &Linear, delta: &Tensor<2>| linear::pull_back(of, delta.clone(), layers);
+        let context = by_heads(pull_back(&self.o, &delta), samples, queries, self.heads);
         let v = in_rows(transposed(&tape.p).matmul(context.clone()));
         let scores = tape.attended.pull_back(&tape.p, context.matmul(transposed(&tape.v)), self.scale());
         let k = in_rows(transposed(&scores).matmul(tape.q.clone()));
         let q = in_rows(scores.matmul(tape.k.clone()));
-        let x = linear::pull_back(&self.q, q.clone());
-        let z = linear::pull_back(&self.k, k.clone()) + linear::pull_back(&self.v, v.clone());
+        let x = pull_back(&self.q, &q);
+        let z = pull_back(&self.k, &k) + pull_back(&self.v, &v);
         ([x, z], AttentionDeltas { q, k, v, o: delta })
+    }
+
+    /// Of some of the layers that are side by side in `tape`.
+    pub(super) fn tape_rows(tape: &AttentionTape, rows: &[usize], of: usize) -> AttentionTape {
+        let AttentionTape { attended, x, z, q, k, v, p, context } = tape;
+        let [x, z, context] = [x, z, context].map(|x| tensor_rows(x, rows, of));
+        let [q, k, v, p] = [q, k, v, p].map(|x| tensor_rows(x, rows, of));
+        AttentionTape { attended: attended.of_rows(rows.len(), of), x, z, q, k, v, p, context }
     }
 
     pub(super) fn gradients(&self, tape: AttentionTape, deltas: AttentionDeltas) -> Gradients {

@@ -13,6 +13,7 @@ use super::mlp::{Mlp, MlpDeltas, MlpTape};
 use super::pair::PairState;
 use super::softmax::Attended;
 use super::space::PairBatch;
+use crate::stack::module_rows;
 use crate::{At, Gradients, NetworkError, TensorState};
 
 /// `F(y; X) = phi1(y) + phi3(y + a phi1(y)) + phi2(y + a phi1(y) + phi3(y + a phi1(y)))` with `phi1 = SA(LN1)`,
@@ -80,6 +81,13 @@ impl DecoderLayer {
         Ok(Self { ln1: norm(), sa: attention(), ln2: norm(), mlp, ln3: norm(), ca: attention(), split, dropout })
     }
 
+    /// Whether it differs from another in nothing but parameters.
+    pub(super) fn stacks_with(&self, other: &Self) -> bool {
+        let heads = |layer: &Self| [layer.sa.heads(), layer.ca.heads()];
+        let choices = |layer: &Self| (heads(layer), layer.mlp.activation(), layer.split, layer.dropout);
+        choices(self) == choices(other)
+    }
+
     fn factor(&self, dt: f64) -> f64 {
         if self.split { dt } else { 1.0 }
     }
@@ -87,15 +95,15 @@ impl DecoderLayer {
     pub(super) fn evaluate(&self, x: Tensor<3>, y: Tensor<3>, at: At<'_, PairBatch>) -> Tensor<3> {
         let PairBatch { source, target } = at.batch;
         let (dims, x, y) = (y.dims(), rows(x), rows(y));
-        let dropout = Dropout::of(self.dropout, target, at.layer);
+        let dropout = Dropout::of(self.dropout, target, at.layers);
         let h = self.ln1.apply(y.clone());
-        let phi1 = self.sa.apply(h.clone(), h, &Attended::own(target, true));
-        let phi1 = drop_from(phi1, dropout, Site::SelfAttention);
+        let phi1 = self.sa.apply(h.clone(), h, &Attended::own(target, true, at.layers.n()));
+        let phi1 = drop_from(phi1, dropout.as_ref(), Site::SelfAttention);
         let y = add_scaled(y, self.factor(at.dt), phi1.clone());
-        let phi3 = self.ca.apply(self.ln3.apply(y.clone()), x, &Attended::other(target, source));
-        let phi3 = drop_from(phi3, dropout, Site::CrossAttention);
+        let phi3 = self.ca.apply(self.ln3.apply(y.clone()), x, &Attended::other(target, source, at.layers.n()));
+        let phi3 = drop_from(phi3, dropout.as_ref(), Site::CrossAttention);
         let phi2 = self.mlp.apply(self.ln2.apply(y + phi3.clone()));
-        (drop_from(phi2, dropout, Site::Mlp) + phi1 + phi3).reshape(dims)
+        (drop_from(phi2, dropout.as_ref(), Site::Mlp) + phi1 + phi3).reshape(dims)
     }
 
     /// The result only where it is used.
@@ -108,17 +116,17 @@ impl DecoderLayer {
     ) -> (Option<Tensor<3>>, DecoderTape) {
         let PairBatch { source, target } = at.batch;
         let (dims, x, y) = ([x.dims(), y.dims()], rows(x), rows(y));
-        let (dropout, factor) = (Dropout::of(self.dropout, target, at.layer), self.factor(at.dt));
+        let (dropout, factor) = (Dropout::of(self.dropout, target, at.layers), self.factor(at.dt));
         let (h, ln1) = self.ln1.linearize(y.clone());
-        let (phi1, sa) = self.sa.linearize(h.clone(), h, Attended::own(target, true));
-        let phi1 = drop_from(phi1, dropout, Site::SelfAttention);
+        let (phi1, sa) = self.sa.linearize(h.clone(), h, Attended::own(target, true, at.layers.n()));
+        let phi1 = drop_from(phi1, dropout.as_ref(), Site::SelfAttention);
         let y = add_scaled(y, factor, phi1.clone());
         let (h, ln3) = self.ln3.linearize(y.clone());
-        let (phi3, ca) = self.ca.linearize(h, x, Attended::other(target, source));
-        let phi3 = drop_from(phi3, dropout, Site::CrossAttention);
+        let (phi3, ca) = self.ca.linearize(h, x, Attended::other(target, source, at.layers.n()));
+        let phi3 = drop_from(phi3, dropout.as_ref(), Site::CrossAttention);
         let (h, ln2) = self.ln2.linearize(y + phi3.clone());
         let (phi2, mlp) = self.mlp.linearize(h, output);
-        let f = phi2.map(|phi2| (drop_from(phi2, dropout, Site::Mlp) + phi1 + phi3).reshape(dims[1]));
+        let f = phi2.map(|phi2| (drop_from(phi2, dropout.as_ref(), Site::Mlp) + phi1 + phi3).reshape(dims[1]));
         (f, DecoderTape { layer: self.clone(), dims, dropout, factor, ln1, sa, ln2, mlp, ln3, ca })
     }
 
@@ -141,16 +149,32 @@ impl DecoderTape {
         &self.layer
     }
 
+    /// Of some of the layers that are side by side in it; `None` where there is one.
+    pub(super) fn some_rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        Some(Self {
+            layer: module_rows(&self.layer, rows, of),
+            dims: self.dims.map(|[samples, length, d_model]| [samples / of * rows.len(), length, d_model]),
+            dropout: self.dropout.as_ref().map(|dropout| dropout.of_rows(rows)),
+            factor: self.factor,
+            ln1: self.ln1.rows(rows, of)?,
+            sa: Attention::tape_rows(&self.sa, rows, of),
+            ln2: self.ln2.rows(rows, of)?,
+            mlp: Mlp::tape_rows(&self.mlp, rows, of),
+            ln3: self.ln3.rows(rows, of)?,
+            ca: Attention::tape_rows(&self.ca, rows, of),
+        })
+    }
+
     /// The derivatives by the source's state and by the target's, the latter but for what comes through LN1: pulled back as
     /// far as its result.
     pub(super) fn back(&self, delta: Tensor<3>) -> ([Tensor<2>; 2], DecoderDeltas) {
         let (layer, delta) = (&self.layer, rows(delta));
-        let (ln2, mlp) = layer.mlp.pull_back(&self.mlp, drop_from(delta.clone(), self.dropout, Site::Mlp));
+        let (ln2, mlp) = layer.mlp.pull_back(&self.mlp, drop_from(delta.clone(), self.dropout.as_ref(), Site::Mlp));
         let by_y2 = layer.ln2.pull_back(&self.ln2, ln2.clone());
-        let phi3 = drop_from(delta.clone() + by_y2.clone(), self.dropout, Site::CrossAttention);
+        let phi3 = drop_from(delta.clone() + by_y2.clone(), self.dropout.as_ref(), Site::CrossAttention);
         let ([ln3, x], ca) = layer.ca.pull_back(&self.ca, phi3);
         let past = layer.ln3.pull_back(&self.ln3, ln3.clone()) + by_y2;
-        let phi1 = drop_from(add_scaled(delta, self.factor, past.clone()), self.dropout, Site::SelfAttention);
+        let phi1 = drop_from(add_scaled(delta, self.factor, past.clone()), self.dropout.as_ref(), Site::SelfAttention);
         let ([queries, keys], sa) = layer.sa.pull_back(&self.sa, phi1);
         ([x, past], DecoderDeltas { ln1: queries + keys, sa, ln2, mlp, ln3, ca })
     }

@@ -11,6 +11,7 @@ use super::layer_norm::{LayerNorm, LayerNormTape};
 use super::mlp::{Mlp, MlpDeltas, MlpTape};
 use super::softmax::Attended;
 use super::space::{SequenceBatch, SequenceSpace};
+use crate::stack::module_rows;
 use crate::{At, Gradients, NetworkError, PendingRhs, RhsTape, RightHandSide, TensorState};
 
 /// `F(x) = phi1(x) + phi2(x + phi1(x))` with `phi1 = SA(LN1(x))`, `phi2 = MLP(LN2(x))`: with a step of 1 the pre-norm
@@ -82,26 +83,33 @@ impl RightHandSide for EncoderLayer {
     type Space = SequenceSpace;
     type Tape = EncoderTape;
 
+    const STACKS: bool = true;
+
+    fn stacks_with(&self, other: &Self) -> bool {
+        let choices = |layer: &Self| (layer.sa.heads(), layer.mlp.activation(), layer.causal, layer.dropout);
+        choices(self) == choices(other)
+    }
+
     fn evaluate(&self, TensorState(x): TensorState<3>, at: At<'_, SequenceBatch>) -> TensorState<3> {
         let (dims, x) = (x.dims(), rows(x));
-        let dropout = Dropout::of(self.dropout, at.batch, at.layer);
+        let dropout = Dropout::of(self.dropout, at.batch, at.layers);
         let h = self.ln1.apply(x.clone());
-        let phi1 = self.sa.apply(h.clone(), h, &Attended::own(at.batch, self.causal));
-        let phi1 = drop_from(phi1, dropout, Site::SelfAttention);
+        let phi1 = self.sa.apply(h.clone(), h, &Attended::own(at.batch, self.causal, at.layers.n()));
+        let phi1 = drop_from(phi1, dropout.as_ref(), Site::SelfAttention);
         let phi2 = self.mlp.apply(self.ln2.apply(x + phi1.clone()));
-        let phi2 = drop_from(phi2, dropout, Site::Mlp);
+        let phi2 = drop_from(phi2, dropout.as_ref(), Site::Mlp);
         TensorState((phi2 + phi1).reshape(dims))
     }
 
     fn linearize(&self, u: TensorState<3>, at: At<'_, SequenceBatch>, output: Output) -> (TensorState<3>, EncoderTape) {
         let (dims, x) = (u.0.dims(), rows(u.0.clone()));
-        let dropout = Dropout::of(self.dropout, at.batch, at.layer);
+        let dropout = Dropout::of(self.dropout, at.batch, at.layers);
         let (h, ln1) = self.ln1.linearize(x.clone());
-        let (phi1, sa) = self.sa.linearize(h.clone(), h, Attended::own(at.batch, self.causal));
-        let phi1 = drop_from(phi1, dropout, Site::SelfAttention);
+        let (phi1, sa) = self.sa.linearize(h.clone(), h, Attended::own(at.batch, self.causal, at.layers.n()));
+        let phi1 = drop_from(phi1, dropout.as_ref(), Site::SelfAttention);
         let (h, ln2) = self.ln2.linearize(x + phi1.clone());
         let (phi2, mlp) = self.mlp.linearize(h, output);
-        let f = phi2.map(|phi2| TensorState((drop_from(phi2, dropout, Site::Mlp) + phi1).reshape(dims)));
+        let f = phi2.map(|phi2| TensorState((drop_from(phi2, dropout.as_ref(), Site::Mlp) + phi1).reshape(dims)));
         (f.unwrap_or(u), EncoderTape { layer: self.clone(), dims, dropout, ln1, sa, ln2, mlp })
     }
 
@@ -114,9 +122,9 @@ impl EncoderTape {
     /// The derivative by the state, but for what comes through LN1: pulled back as far as its result.
     fn back(&self, delta: Tensor<3>) -> (Tensor<2>, Deltas) {
         let (layer, delta) = (&self.layer, rows(delta));
-        let (ln2, mlp) = layer.mlp.pull_back(&self.mlp, drop_from(delta.clone(), self.dropout, Site::Mlp));
+        let (ln2, mlp) = layer.mlp.pull_back(&self.mlp, drop_from(delta.clone(), self.dropout.as_ref(), Site::Mlp));
         let past = layer.ln2.pull_back(&self.ln2, ln2.clone());
-        let phi1 = drop_from(delta + past.clone(), self.dropout, Site::SelfAttention);
+        let phi1 = drop_from(delta + past.clone(), self.dropout.as_ref(), Site::SelfAttention);
         let ([queries, keys], sa) = layer.sa.pull_back(&self.sa, phi1);
         (past, Deltas { ln1: queries + keys, sa, ln2, mlp })
     }
@@ -139,6 +147,20 @@ impl EncoderTape {
     pub(super) fn layer(&self) -> &EncoderLayer {
         &self.layer
     }
+
+    /// Of some of the layers that are side by side in it; `None` where there is one.
+    pub(super) fn some_rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        let [samples, length, d_model] = self.dims;
+        Some(Self {
+            layer: module_rows(&self.layer, rows, of),
+            dims: [samples / of * rows.len(), length, d_model],
+            dropout: self.dropout.as_ref().map(|dropout| dropout.of_rows(rows)),
+            ln1: self.ln1.rows(rows, of)?,
+            sa: Attention::tape_rows(&self.sa, rows, of),
+            ln2: self.ln2.rows(rows, of)?,
+            mlp: Mlp::tape_rows(&self.mlp, rows, of),
+        })
+    }
 }
 
 /// Zeros for every parameter.
@@ -150,6 +172,10 @@ pub(super) fn zero_gradients<M: Module>(module: &M) -> Gradients {
 
 impl RhsTape for EncoderTape {
     type State = TensorState<3>;
+
+    fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        self.some_rows(rows, of)
+    }
 
     fn pullback(&self, TensorState(delta): TensorState<3>) -> Result<TensorState<3>, StepError> {
         let (past, deltas) = self.back(delta);

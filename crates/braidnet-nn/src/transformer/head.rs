@@ -100,7 +100,7 @@ impl Head {
     fn target(&self, state: &PairState, batch: &PairBatch) -> TensorState<3> {
         state.y.clone().unwrap_or_else(|| {
             let SequenceBatch { samples, length, .. } = batch.target;
-            TensorState(self.ln.zeros([samples, length]))
+            TensorState(self.ln.zeros([samples, length], 1))
         })
     }
 }

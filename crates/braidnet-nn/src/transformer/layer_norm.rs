@@ -6,6 +6,7 @@ use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
 use crate::host::{Numbers, on_host, tensor};
+use crate::stack::tensor_rows;
 use crate::{Gradient, Gradients};
 
 /// Added to the variance.
@@ -38,22 +39,50 @@ impl LayerNorm {
         self.weight.dims()[0]
     }
 
-    /// Zeros of `[samples, length]` positions, where the weight lives and of its type.
-    pub(super) fn zeros(&self, [samples, length]: [usize; 2]) -> Tensor<3> {
+    /// Zeros of `[samples, length]` positions for each of so many stacked layers, where the weight lives and of its type.
+    pub(super) fn zeros(&self, [samples, length]: [usize; 2], layers: usize) -> Tensor<3> {
         let weight = self.weight.val();
-        Tensor::zeros([samples, length, self.columns()], (&weight.device(), weight.dtype()))
+        Tensor::zeros([layers * samples, length, self.columns() / layers], (&weight.device(), weight.dtype()))
     }
 
     fn parameters(&self) -> (Numbers, Numbers) {
         (Numbers::of(self.weight.val()), Numbers::of(self.bias.val()))
     }
 
+    /// Whether the kernels on slices apply to `x`: they take one layer.
+    fn is_on_host(&self, x: &Tensor<2>) -> bool {
+        on_host(x) && self.columns() == x.dims()[1]
+    }
+
+    /// `x` by layers, `[layers, rows, columns]`, and a row of numbers for each of them.
+    fn by_layers(&self, x: Tensor<2>, numbers: &Param<Tensor<1>>) -> (Tensor<3>, Tensor<3>) {
+        let [rows, columns] = x.dims();
+        let layers = self.columns() / columns;
+        (x.reshape([layers, rows / layers, columns]), numbers.val().reshape([layers, 1, columns]))
+    }
+
+    /// `x weight`.
+    fn weighted(&self, x: Tensor<2>) -> Tensor<2> {
+        let dims = x.dims();
+        let (x, weight) = self.by_layers(x, &self.weight);
+        (x * weight).reshape(dims)
+    }
+
+    /// `n weight + bias`.
     fn scaled(&self, normalised: Tensor<2>) -> Tensor<2> {
-        normalised * self.weight.val().unsqueeze() + self.bias.val().unsqueeze()
+        let dims = normalised.dims();
+        let (scaled, bias) = self.by_layers(self.weighted(normalised), &self.bias);
+        (scaled + bias).reshape(dims)
+    }
+
+    /// The sum of all rows of each layer.
+    fn sums(&self, x: Tensor<2>) -> Tensor<1> {
+        let (x, _) = self.by_layers(x, &self.weight);
+        x.sum_dim(1).reshape([self.columns()])
     }
 
     pub(super) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
-        if !on_host(&x) {
+        if !self.is_on_host(&x) {
             return self.scaled(normalise(x).0);
         }
         let (dims, x, (weight, bias)) = (x.dims(), Numbers::of(x), self.parameters());
@@ -63,7 +92,7 @@ impl LayerNorm {
     }
 
     pub(super) fn linearize(&self, x: Tensor<2>) -> (Tensor<2>, LayerNormTape) {
-        if !on_host(&x) {
+        if !self.is_on_host(&x) {
             let (normalised, inverse_std) = normalise(x);
             return (self.scaled(normalised.clone()), LayerNormTape::Tensors { normalised, inverse_std });
         }
@@ -85,7 +114,7 @@ impl LayerNorm {
                 tensor(back, dims)
             }
             LayerNormTape::Tensors { normalised, inverse_std } => {
-                let g = delta * self.weight.val().unsqueeze();
+                let g = self.weighted(delta);
                 let along = (g.clone() * normalised.clone()).mean_dim(1);
                 (g.clone() - g.mean_dim(1) - normalised.clone() * along) * inverse_std.clone()
             }
@@ -101,12 +130,18 @@ impl LayerNorm {
                 layer_norm_gradients(Numbers::of(delta).as_slice(), &normalised, &mut weight, &mut bias);
                 (tensor(weight, [columns]), tensor(bias, [columns]))
             }
-            LayerNormTape::Tensors { normalised, .. } => {
-                let weight = (delta.clone() * normalised).sum_dim(0);
-                (weight.reshape([columns]), delta.sum_dim(0).reshape([columns]))
-            }
+            LayerNormTape::Tensors { normalised, .. } => (self.sums(delta.clone() * normalised), self.sums(delta)),
         };
         vec![Gradient::new(self.weight.id, weight), Gradient::new(self.bias.id, bias)]
+    }
+}
+
+impl LayerNormTape {
+    /// Of some of the layers that are side by side in it; `None` where there is one.
+    pub(super) fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        let Self::Tensors { normalised, inverse_std } = self else { return None };
+        let [normalised, inverse_std] = [normalised, inverse_std].map(|x| tensor_rows(x, rows, of));
+        Some(Self::Tensors { normalised, inverse_std })
     }
 }
 

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor};
 use super::activate::{activate, activate_with_derivative};
 use crate::Gradients;
 use crate::linear::{self, linear};
+use crate::stack::tensor_rows;
 
 /// `fc2(activation(fc1(x)))` of every row.
 #[derive(Module, Debug)]
@@ -44,6 +45,10 @@ impl Mlp {
         self.fc1.weight.dims()[1]
     }
 
+    pub(super) fn activation(&self) -> Activation {
+        self.activation
+    }
+
     pub(super) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         linear::apply(&self.fc2, activate(self.activation, linear::apply(&self.fc1, x)))
     }
@@ -56,8 +61,16 @@ impl Mlp {
     }
 
     pub(super) fn pull_back(&self, tape: &MlpTape, delta: Tensor<2>) -> (Tensor<2>, MlpDeltas) {
-        let hidden = linear::pull_back(&self.fc2, delta.clone()) * tape.slope.clone();
-        (linear::pull_back(&self.fc1, hidden.clone()), MlpDeltas { fc1: hidden, fc2: delta })
+        let layers = linear::n_layers(&self.fc1, &tape.x);
+        let hidden = linear::pull_back(&self.fc2, delta.clone(), layers) * tape.slope.clone();
+        (linear::pull_back(&self.fc1, hidden.clone(), layers), MlpDeltas { fc1: hidden, fc2: delta })
+    }
+
+    /// Of some of the layers that are side by side in `tape`.
+    pub(super) fn tape_rows(tape: &MlpTape, rows: &[usize], of: usize) -> MlpTape {
+        let MlpTape { x, hidden, slope } = tape;
+        let [x, hidden, slope] = [x, hidden, slope].map(|x| tensor_rows(x, rows, of));
+        MlpTape { x, hidden, slope }
     }
 
     pub(super) fn gradients(&self, tape: MlpTape, deltas: MlpDeltas) -> Gradients {

@@ -33,44 +33,54 @@ pub enum PairTape {
 
 impl PairLayer {
     /// A half of the state, zeros where it is absent.
-    fn half(&self, half: Option<TensorState<3>>, batch: &SequenceBatch) -> Tensor<3> {
+    fn half(&self, half: Option<TensorState<3>>, batch: &SequenceBatch, layers: usize) -> Tensor<3> {
         let norm = match self {
             Self::Encoder(layer) => layer.first_norm(),
             Self::Decoder(layer) => layer.first_norm(),
         };
-        half.map_or_else(|| norm.zeros([batch.samples, batch.length]), |half| half.0)
+        half.map_or_else(|| norm.zeros([batch.samples, batch.length], layers), |half| half.0)
     }
 }
 
 /// What an encoder layer sees of `at`.
 fn of_source(at: At<'_, PairBatch>) -> At<'_, SequenceBatch> {
-    At { layer: at.layer, dt: at.dt, batch: &at.batch.source }
+    At { layers: at.layers, dt: at.dt, batch: &at.batch.source }
 }
 
 impl RightHandSide for PairLayer {
     type Space = PairSpace;
     type Tape = PairTape;
 
+    const STACKS: bool = true;
+
+    fn stacks_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Encoder(a), Self::Encoder(b)) => a.stacks_with(b),
+            (Self::Decoder(a), Self::Decoder(b)) => a.stacks_with(b),
+            _ => false,
+        }
+    }
+
     fn evaluate(&self, PairState { x, y }: PairState, at: At<'_, PairBatch>) -> PairState {
-        let x = self.half(x, &at.batch.source);
+        let x = self.half(x, &at.batch.source, at.layers.n());
         match self {
             Self::Encoder(layer) => PairState { x: Some(layer.evaluate(TensorState(x), of_source(at))), y: None },
             Self::Decoder(layer) => {
-                let y = self.half(y, &at.batch.target);
+                let y = self.half(y, &at.batch.target, at.layers.n());
                 PairState { x: None, y: Some(TensorState(layer.evaluate(x, y, at))) }
             }
         }
     }
 
     fn linearize(&self, PairState { x, y }: PairState, at: At<'_, PairBatch>, output: Output) -> (PairState, PairTape) {
-        let x = self.half(x, &at.batch.source);
+        let x = self.half(x, &at.batch.source, at.layers.n());
         match self {
             Self::Encoder(layer) => {
                 let (f, tape) = layer.linearize(TensorState(x), of_source(at), output);
                 (PairState { x: Some(f), y: None }, PairTape::Encoder(tape))
             }
             Self::Decoder(layer) => {
-                let y = self.half(y, &at.batch.target);
+                let y = self.half(y, &at.batch.target, at.layers.n());
                 let (f, tape) = layer.linearize(x, y, at, output);
                 (PairState { x: None, y: f.map(TensorState) }, PairTape::Decoder(tape))
             }
@@ -97,6 +107,13 @@ impl PairTape {
 
 impl RhsTape for PairTape {
     type State = PairState;
+
+    fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        Some(match self {
+            Self::Encoder(tape) => Self::Encoder(tape.some_rows(rows, of)?),
+            Self::Decoder(tape) => Self::Decoder(tape.some_rows(rows, of)?),
+        })
+    }
 
     fn pullback(&self, PairState { x, y }: PairState) -> Result<PairState, StepError> {
         Ok(match (self, x, y) {

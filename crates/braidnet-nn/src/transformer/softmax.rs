@@ -23,15 +23,22 @@ pub(super) struct Attended {
 const FAR_BELOW: f64 = -1e30;
 
 impl Attended {
-    /// A sequence that attends to itself.
-    pub(super) fn own(batch: &SequenceBatch, causal: bool) -> Self {
-        Self { causal, ..Self::other(batch, batch) }
+    /// A sequence that attends to itself, for so many stacked layers.
+    pub(super) fn own(batch: &SequenceBatch, causal: bool, layers: usize) -> Self {
+        Self { causal, ..Self::other(batch, batch, layers) }
     }
 
-    /// A sequence that attends to another.
-    pub(super) fn other(queries: &SequenceBatch, keys: &SequenceBatch) -> Self {
-        let (samples, queries, padding) = (queries.samples, queries.length, keys.padding.clone());
+    /// A sequence that attends to another, for so many stacked layers.
+    pub(super) fn other(queries: &SequenceBatch, keys: &SequenceBatch, layers: usize) -> Self {
+        let (samples, queries, padding) = (layers * queries.samples, queries.length, keys.padding.clone());
+        let padding = if layers > 1 { padding.map(|padding| padding.repeat(layers).into()) } else { padding };
         Self { samples, queries, keys: keys.length, causal: false, padding }
+    }
+
+    /// That of `n` of the `of` layers that are side by side in this one; all attend alike.
+    pub(super) fn of_rows(&self, n: usize, of: usize) -> Self {
+        let padding = self.padding.as_ref().map(|padding| padding[..padding.len() / of * n].into());
+        Self { samples: self.samples / of * n, padding, ..*self }
     }
 
     fn kernel(&self, heads: usize) -> braidnet_kernels::Attention<'_> {

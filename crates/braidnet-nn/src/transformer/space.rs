@@ -6,6 +6,7 @@ use braidnet_comm::{CommError, Transfer};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::pair::PairState;
+use crate::state::{stack, unstack};
 use crate::{ByPoint, NetworkError, Noise, Pass, StateSpace, TensorState};
 
 /// What the layers need of a batch of sequences, padded to one length.
@@ -94,6 +95,14 @@ impl StateSpace for SequenceSpace {
         ByPoint::everywhere(TensorState(Tensor::zeros([batch.samples, batch.length, self.d_model], device)))
     }
 
+    fn stack(&self, states: Vec<TensorState<3>>) -> Option<TensorState<3>> {
+        stack(states)
+    }
+
+    fn unstack(&self, state: TensorState<3>, n: usize) -> Vec<TensorState<3>> {
+        unstack(state, n)
+    }
+
     fn state_bytes(&self, _: usize, batch: &SequenceBatch) -> usize {
         TensorState::<3>::n_bytes_of(batch.samples * batch.length * self.d_model)
     }
@@ -161,6 +170,30 @@ impl StateSpace for PairSpace {
     /// Nothing: an absent half is zero.
     fn zeros(&self, _: &PairBatch, _: &Device) -> ByPoint<PairState> {
         ByPoint::everywhere(PairState::zero())
+    }
+
+    /// Where all have the same halves.
+    fn stack(&self, states: Vec<PairState>) -> Option<PairState> {
+        let [mut x, mut y] = [Vec::with_capacity(states.len()), Vec::with_capacity(states.len())];
+        let n = states.len();
+        for state in states {
+            x.extend(state.x);
+            y.extend(state.y);
+        }
+        let half = |of: Vec<TensorState<3>>| match of.len() {
+            0 => Some(None),
+            have if have == n => Some(Some(stack(of)?)),
+            _ => None,
+        };
+        Some(PairState { x: half(x)?, y: half(y)? })
+    }
+
+    fn unstack(&self, PairState { x, y }: PairState, n: usize) -> Vec<PairState> {
+        let half = |of: Option<TensorState<3>>| match of {
+            Some(half) => unstack(half, n).into_iter().map(Some).collect(),
+            None => vec![None; n],
+        };
+        half(x).into_iter().zip(half(y)).map(|(x, y)| PairState { x, y }).collect()
     }
 
     fn state_bytes(&self, _: usize, batch: &PairBatch) -> usize {

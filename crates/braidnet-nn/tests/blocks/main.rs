@@ -26,7 +26,7 @@ const EVALUATION: Samples = Samples { n: 2, is_training: false };
 
 /// Some step of some layer; these right-hand sides depend on neither.
 fn at(batch: &Samples) -> At<'_, Samples> {
-    At { layer: 0, dt: 1.0, batch }
+    At { layers: 0.into(), dt: 1.0, batch }
 }
 
 fn random<const D: usize>(dims: [usize; D], seed: u64) -> Tensor<D> {

@@ -27,7 +27,7 @@ fn evaluate(
     let [samples, length, _] = u.dims();
     let batch = SequenceBatch { samples, length, padding, noise };
     let dtype = values(rhs)["ln1.bias"].dtype();
-    rhs.evaluate(TensorState(u.clone().cast(dtype)), At { layer, dt: 1.0, batch: &batch }).0
+    rhs.evaluate(TensorState(u.clone().cast(dtype)), At { layers: layer.into(), dt: 1.0, batch: &batch }).0
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_mean_is_kept() {
 
 /// `<J v, w> = <v, J^T w>`, and the same for the parameters, with `J v` by central differences.
 fn dot_test<R: RightHandSide>(rhs: &R, batch: &braidnet_nn::BatchOf<R>, [u, v, w]: [StateOf<R>; 3]) {
-    let (at, epsilon) = (At { layer: 3, dt: 0.3, batch }, 1e-6);
+    let (at, epsilon) = (At { layers: 3.into(), dt: 0.3, batch }, 1e-6);
     let difference = |mut plus: StateOf<R>, minus: StateOf<R>| {
         plus.axpy(-1.0, &minus);
         dot(&plus, &w) / (2.0 * epsilon)

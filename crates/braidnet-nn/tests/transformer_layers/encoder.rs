@@ -19,7 +19,7 @@ fn cases() -> impl Iterator<Item = (usize, Activation, bool, bool)> {
 }
 
 fn at(batch: &SequenceBatch) -> At<'_, SequenceBatch> {
-    At { layer: 5, dt: 0.5, batch }
+    At { layers: 5.into(), dt: 0.5, batch }
 }
 
 #[test]

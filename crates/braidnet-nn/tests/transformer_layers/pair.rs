@@ -26,7 +26,7 @@ fn target_only(seed: u64) -> PairState {
 }
 
 fn at(batch: &PairBatch) -> At<'_, PairBatch> {
-    At { layer: 5, dt: 0.4, batch }
+    At { layers: 5.into(), dt: 0.4, batch }
 }
 
 fn both_close(a: &PairState, b: &PairState, tolerance: f64, what: &str) {
@@ -98,7 +98,7 @@ fn an_encoder_layer_steps_the_source_alone() {
     let (batch, alone) = (pairs(true, None), encoder());
     let layer = PairLayer::Encoder(alone.clone());
     let f = layer.evaluate(pair(2), at(&batch));
-    let source = At { layer: 5, dt: 0.4, batch: &batch.source };
+    let source = At { layers: 5.into(), dt: 0.4, batch: &batch.source };
     let (expected, tape_alone) = alone.linearize(pair(2).x.unwrap(), source, Output::Used);
     assert!(f.y.is_none());
     close(&f.x.unwrap().0, &expected.0, 0.0, "source");

@@ -31,7 +31,8 @@ fn layer(sizes: Sizes, causal: bool) -> EncoderLayer {
 fn both(rhs: &EncoderLayer, u: &Tensor<3>, padding: Arc<[bool]>, noise: Noise) -> [Tensor<3>; 2] {
     let [samples, length, _] = u.dims();
     let batch = SequenceBatch { samples, length, padding: Some(padding), noise: Some(noise) };
-    let (f, tape) = rhs.linearize(TensorState(u.clone()), At { layer: 2, dt: 1.0, batch: &batch }, Output::Used);
+    let (f, tape) =
+        rhs.linearize(TensorState(u.clone()), At { layers: 2.into(), dt: 1.0, batch: &batch }, Output::Used);
     // The cotangent is what the values are, so that it splits as they do.
     [f.0, tape.pullback(TensorState(u.clone())).unwrap().0]
 }

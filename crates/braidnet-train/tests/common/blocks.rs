@@ -81,7 +81,7 @@ impl Family for BlockNetConfig {
         let mut u = net.open(input, &batch).ok_or("no opening layer")?;
         let dt = self.final_time / self.n_layers() as f64;
         for (layer, rhs) in net.block.layers() {
-            let f = rhs.evaluate(u.clone(), At { layer, dt, batch: &batch });
+            let f = rhs.evaluate(u.clone(), At { layers: layer.into(), dt, batch: &batch });
             match rhs {
                 BlockLayer::Ode(_) => u.axpy(dt, &f),
                 BlockLayer::Transition(_) => u = f,

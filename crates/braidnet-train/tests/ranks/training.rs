@@ -57,7 +57,7 @@ fn plain_output() -> Result<Vec<f32>, String> {
     let samples = Samples { n: BATCH, is_training: false };
     let mut u = network.open(&batch(0).0, &samples).ok_or("no opening layer")?.0;
     for (layer, rhs) in network.block.layers() {
-        let f = rhs.evaluate(TensorState(u.clone()), At { layer, dt: 0.1, batch: &samples });
+        let f = rhs.evaluate(TensorState(u.clone()), At { layers: layer.into(), dt: 0.1, batch: &samples });
         u = f.0 * 0.1 + u;
     }
     let output: Tensor<2> = network.close(&TensorState(u), &samples).ok_or("no closing layer")?;
