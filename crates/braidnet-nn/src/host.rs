@@ -12,6 +12,11 @@ pub(crate) fn on_host<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex() && !x.is_autodiff()
 }
 
+/// `x` in single precision, where it has fewer bits: for sums, and what could overflow.
+pub(crate) fn single<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if x.dtype().size() < size_of::<f32>() { x.cast(DType::F32) } else { x }
+}
+
 /// The numbers of a tensor that is [`on_host`]: where they are, whoever else has them; in order, so that a transposed view is
 /// copied.
 ///

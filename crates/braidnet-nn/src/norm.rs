@@ -9,7 +9,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::host::{Numbers, on_host, tensor};
+use crate::host::{Numbers, on_host, single, tensor};
 use crate::stack::tensor_rows;
 use crate::{Gradient, Gradients, map_parameters};
 
@@ -141,7 +141,7 @@ impl Norm {
 
     fn moments<const D: usize>(&self, x: &Tensor<D>) -> Moments {
         if !self.is_on_host(x) {
-            let rows = self.rows(x.clone());
+            let rows = self.rows(single(x.clone()));
             let [n, _] = rows.dims();
             let mean = rows.clone().mean_dim(1);
             let difference = rows - mean.clone();
@@ -158,9 +158,10 @@ impl Norm {
     fn apply_with<const D: usize>(&self, x: Tensor<D>, moments: &Moments) -> Tensor<D> {
         let dims = x.dims();
         if !self.is_on_host(&x) {
+            let dtype = x.dtype();
             let normalised = self.channels_first(self.normalised(x, moments), dims);
             let [weight, bias] = [&self.weight, &self.bias].map(|numbers| self.of_channels(numbers, dims[1]));
-            return relu((normalised * weight + bias).reshape(dims));
+            return relu((normalised * weight + bias).reshape(dims)).cast(dtype);
         }
         let (kernel, x) = (self.kernel(&x), Numbers::of(x));
         let [mean, variance, weight, bias] =
@@ -175,12 +176,12 @@ impl Norm {
         let NormTape { input, moments } = tape;
         let dims = delta.dims();
         if !self.is_on_host(&delta) {
-            let weight = self.of_channels(&self.weight, dims[1]);
-            let g = (self.by_layers(delta) * weight).reshape([dims[0] as i32, dims[1] as i32, -1]);
+            let (dtype, weight) = (delta.dtype(), self.of_channels(&self.weight, dims[1]));
+            let g = (self.by_layers(single(delta)) * weight).reshape([dims[0] as i32, dims[1] as i32, -1]);
             let (g, n) = (self.rows(g), self.normalised(input.clone(), moments));
             let along = (g.clone() * n.clone()).mean_dim(1);
             let back = (g.clone() - g.mean_dim(1) - n * along) * inverse_std(moments);
-            return self.channels_first(back, dims).reshape(dims);
+            return self.channels_first(back, dims).reshape(dims).cast(dtype);
         }
         let kernel = self.kernel(input);
         let (delta, x) = (Numbers::of(delta), Numbers::of(input.clone()));
@@ -208,7 +209,7 @@ impl Norm {
             false => {
                 let dims = delta.dims();
                 let n = self.channels_first(self.normalised(tape.input.clone(), &tape.moments), dims);
-                let delta = self.by_layers(delta);
+                let delta = self.by_layers(single(delta));
                 let sum = |x: Tensor<4>| x.sum_dim(3).sum_dim(1).reshape([channels]);
                 (sum(delta.clone() * n), sum(delta))
             }
@@ -236,7 +237,7 @@ impl Norm {
 
     /// A number per channel of every layer, with `channels` channels each, as [`Norm::by_layers`] has them.
     fn of_channels(&self, numbers: &Param<Tensor<1>>, channels: usize) -> Tensor<4> {
-        numbers.val().reshape([self.channels() / channels, 1, channels, 1])
+        single(numbers.val()).reshape([self.channels() / channels, 1, channels, 1])
     }
 
     /// `x` with a row for everything that is normalised together.
@@ -260,7 +261,7 @@ impl Norm {
 
     /// The rows of `x` less their means, over their deviations.
     fn normalised<const D: usize>(&self, x: Tensor<D>, moments: &Moments) -> Tensor<2> {
-        (self.rows(x) - moments.mean.clone().unsqueeze_dim(1)) * inverse_std(moments)
+        (self.rows(single(x)) - single(moments.mean.clone()).unsqueeze_dim(1)) * inverse_std(moments)
     }
 }
 
@@ -281,5 +282,5 @@ pub fn absorb_statistics<M: Module>(module: M, gradients: &[Gradient]) -> M {
 
 /// `1 / sqrt(variance + epsilon)`, a column.
 fn inverse_std(moments: &Moments) -> Tensor<2> {
-    (moments.variance.clone() + EPSILON).sqrt().recip().unsqueeze_dim(1)
+    (single(moments.variance.clone()) + EPSILON).sqrt().recip().unsqueeze_dim(1)
 }

@@ -6,7 +6,7 @@ use braidnet_mgrit::State;
 use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData};
 
 use crate::Recorded;
-use crate::host::{Numbers, change, on_host};
+use crate::host::{Numbers, change, on_host, single};
 use crate::stack::{join, split};
 
 /// A tensor that travels along the layers, shape `[batch, ...]`.
@@ -92,7 +92,7 @@ impl<const D: usize> State for TensorState<D> {
 
     fn norm_squared(&self) -> f64 {
         // Squares and their sum would overflow, or round to nothing, in a type of 16 bits.
-        let u = if self.0.dtype().size() < size_of::<f32>() { self.0.clone().cast(DType::F32) } else { self.0.clone() };
+        let u = single(self.0.clone());
         (u.clone() * u).sum().into_scalar::<f64>()
     }
 
@@ -104,8 +104,7 @@ impl<const D: usize> State for TensorState<D> {
         }
         match (elsewhere.len(), stack(elsewhere.clone())) {
             (n @ 2.., Some(TensorState(all))) => {
-                let all = all.reshape([n as i32, -1]);
-                let all = if all.dtype().size() < size_of::<f32>() { all.cast(DType::F32) } else { all };
+                let all = single(all.reshape([n as i32, -1]));
                 (all.clone() * all).sum_dim(1).into_data().iter::<f64>().for_each(take);
             }
             _ => elsewhere.iter().map(Self::norm_squared).for_each(take),

@@ -9,9 +9,9 @@ use braidnet_mgrit::{MgritError, StepError};
 use braidnet_monitor::MonitorError;
 use braidnet_nn::NetworkError;
 
-use crate::ScheduleError;
 use crate::control::ControlError;
 use crate::data::LoadError;
+use crate::{Precision, ScheduleError};
 
 /// An error of training.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,14 @@ pub enum TrainError {
     NoInput {
         /// The rank.
         rank: usize,
+    },
+    /// A device that does not compute in a type.
+    #[error("{device} has no arithmetic in {precision}: use another precision, or another device")]
+    NoArithmetic {
+        /// The device.
+        device: String,
+        /// The precision asked for.
+        precision: Precision,
     },
     /// The derivatives of the opening layer.
     #[error("the opening layer cannot be pulled back: {0}")]

@@ -4,13 +4,16 @@ use std::cell::Cell;
 
 use braidnet_comm::{Communicator, Transfer};
 use braidnet_grid::Partition;
-use braidnet_mgrit::{Guess, LayerGradients, Linearized, OnNonFinite, SolveReport, solve_adjoint_into};
+use braidnet_mgrit::{
+    Guess, LayerGradients, Linearized, MgritError, NotFinite, OnNonFinite, SolveReport, solve_adjoint_into,
+};
 use braidnet_nn::{ByPoint, Closed, Gradients, Network, OpeningPullback};
 use burn::tensor::Tensor;
 
 use crate::guess::ClassMeans;
 use crate::model::Opened;
 use crate::solvers::Solvers;
+use crate::working::Working;
 use crate::{GivenGuess, InitialGuess, TrainError, reading, sum_copies};
 
 /// What a forward solve begins with.
@@ -24,7 +27,7 @@ pub(crate) enum StateGuess<'a, N: Network> {
 
 /// Solves for the states of a batch, and linearises every layer there.
 pub(crate) fn forward<'a, N: Network>(
-    (network, comm, partition): (&'a N, &'a Communicator, &'a Partition),
+    (network, comm, partition): (Working<'a, N>, &'a Communicator, &'a Partition),
     solvers: &'a mut Solvers<N::State>,
     guess: StateGuess<'_, N>,
     batch: N::Batch,
@@ -36,10 +39,10 @@ pub(crate) fn forward<'a, N: Network>(
     let wrong = Cell::new(None);
     let at = |point| match &guess {
         StateGuess::Given(given) => {
-            let (guess, zero) = (given(point, &batch), zeros.at(point));
+            let (guess, zero) = (network.lowered(given(point, &batch)), zeros.at(point));
             let (got, expected) = (guess.n_bytes(), zero.n_bytes());
             // What an empty pair has no bytes of is zero.
-            if got == expected || !network.has_samples() {
+            if got == expected || !network.layers.has_samples() {
                 return guess;
             }
             wrong.set(Some(TrainError::WrongGuess { point, got, expected }));
@@ -47,24 +50,24 @@ pub(crate) fn forward<'a, N: Network>(
         }
         StateGuess::Means(means, classes) => {
             let zero = zeros.at(point);
-            means.guess(network, point, classes, zero).unwrap_or_else(|| zero.clone())
+            means.guess(network.layers, point, classes, zero).unwrap_or_else(|| zero.clone())
         }
         StateGuess::Zero | StateGuess::Carried => zeros.at(point).clone(),
     };
     let start = if matches!(guess, StateGuess::Carried) { Guess::Carried } else { Guess::From(&at) };
-    let (report, linearized) = solvers.forward.solve_linearized(&network.block(&batch), first, start)?;
+    let (report, linearized) = solvers.forward.solve_linearized(&network.layers.block(&batch), first, start)?;
     if let Some(wrong) = wrong.take() {
         return Err(wrong);
     }
     if let StateGuess::Means(means, classes) = guess {
-        means.take_up(network, &solvers.forward, classes);
+        means.take_up(network.layers, &solvers.forward, classes);
     }
     Ok(Forward { network, comm, partition, solvers, batch, zeros, opening, linearized, on_non_finite, report })
 }
 
 /// A batch whose states are known.
 pub struct Forward<'a, N: Network> {
-    network: &'a N,
+    network: Working<'a, N>,
     comm: &'a Communicator,
     partition: &'a Partition,
     solvers: &'a mut Solvers<N::State>,
@@ -92,9 +95,10 @@ impl<'a, N: Network> Forward<'a, N> {
         self,
         loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, TrainError>,
     ) -> Result<Loss<'a, N>, TrainError> {
-        let read = reading::read((self.network, &self.batch), (self.comm, self.partition), &self.solvers.forward)?;
+        let read =
+            reading::read((self.network.layers, &self.batch), (self.comm, self.partition), &self.solvers.forward)?;
         let closed = match read {
-            Some(u) => close(self.network, &u, &self.batch, loss)?,
+            Some(u) => close(self.network, u, &self.batch, loss)?,
             None => None,
         };
         match &closed {
@@ -108,8 +112,8 @@ impl<'a, N: Network> Forward<'a, N> {
 
 /// The end of a forward pass, with a loss that may refuse its targets.
 pub(crate) fn close<N: Network>(
-    network: &N,
-    state: &N::State,
+    network: Working<'_, N>,
+    state: N::State,
     batch: &N::Batch,
     loss: impl FnOnce(Tensor<2>) -> Result<Tensor<1>, TrainError>,
 ) -> Result<Option<Closed<N::State>>, TrainError> {
@@ -156,7 +160,7 @@ impl<N: Network> Loss<'_, N> {
             gradients.extend(more);
             Ok(())
         })?;
-        sum_copies(network, comm, &mut gradients)?;
+        sum_copies(network.layers, comm, &mut gradients)?;
         Ok(Backward { loss, gradients, forward, backward })
     }
 
@@ -172,7 +176,7 @@ impl<N: Network> Loss<'_, N> {
         self,
         mut sink: impl FnMut(Gradients) -> Result<(), TrainError>,
     ) -> Result<(SolveReport, SolveReport), TrainError> {
-        let Forward { network, comm, partition, solvers, batch, zeros, opening, linearized, report: forward, .. } =
+        let Forward { network, comm, partition, solvers, batch, zeros, opening, linearized, on_non_finite, report } =
             self.forward;
         let n_steps = partition.n_layers();
         let lambda = match self.closed {
@@ -182,25 +186,32 @@ impl<N: Network> Loss<'_, N> {
             }
             None => None,
         };
-        let (lambda, sources) = reading::unread(network, (comm, partition), lambda)?;
+        let (lambda, sources) = reading::unread(network.layers, (comm, partition), lambda)?;
         let guess = |point| zeros.at(n_steps - point).clone();
         let Solvers { forward: states, adjoint, guesses } = solvers;
         let guess = if guesses[1] == InitialGuess::Carried { Guess::Carried } else { Guess::From(&guess) };
         // The solver's sink cannot fail; the first error waits for the end of the sweep.
-        let mut sunk = Ok(());
-        let sink_layer = |layer: LayerGradients<Gradients>| {
+        let (mut sunk, mut overflow) = (Ok(()), network.overflow());
+        let sink_layer = |LayerGradients { layer, gradients }: LayerGradients<Gradients>| {
             if sunk.is_ok() {
-                sunk = sink(layer.gradients);
+                overflow.note(layer, &gradients);
+                sunk = sink(network.gradients(gradients));
             }
         };
-        let block = network.block(&batch);
+        let block = network.layers.block(&batch);
         let backward = solve_adjoint_into(adjoint, &block, states, linearized, lambda, sources, guess, sink_layer)?;
         sunk?;
-        sink(network.complete(&batch))?;
+        let shared = network.layers.complete(&batch);
+        overflow.note(partition.layers(comm.rank()).start, &shared);
+        sink(network.gradients(shared))?;
+        let backward = network.report(backward, overflow);
+        if let (OnNonFinite::Fail, Some(NotFinite { what, layer })) = (on_non_finite, backward.not_finite) {
+            return Err(MgritError::NonFinite { what, layer, level: 0, rank: comm.rank() }.into());
+        }
         if let (Some(pullback), Some(lambda)) = (opening, adjoint.last_state()) {
             sink(pullback(lambda.clone()).map_err(TrainError::Opening)?)?;
         }
-        Ok((forward, backward))
+        Ok((report, backward))
     }
 }
 

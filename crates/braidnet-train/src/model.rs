@@ -11,6 +11,7 @@ use crate::forward::{Forward, StateGuess, forward};
 use crate::guess::ClassMeans;
 use crate::snapshot::Parts;
 use crate::solvers::Solvers;
+use crate::working::{Low, Working, with_scaled_tolerance};
 use crate::{GivenGuess, InitialGuess, MicroBatching, Schedule, SolveConfig, Task, TrainError, reading};
 
 /// A network whose layers are spread over the ranks of a communicator.
@@ -32,6 +33,8 @@ pub struct LayerParallel<N: Network> {
     means: ClassMeans<N::State>,
     /// Made when the gradient error is first asked for.
     pub(crate) exact: Option<Solvers<N::State>>,
+    /// `None`: all in single precision.
+    pub(crate) low: Option<Low<N>>,
 }
 
 impl<N: Network> LayerParallel<N> {
@@ -70,6 +73,7 @@ impl<N: Network> LayerParallel<N> {
             classes: None,
             means: ClassMeans::default(),
             exact: None,
+            low: None,
         })
     }
 
@@ -91,7 +95,9 @@ impl<N: Network> LayerParallel<N> {
         change: fn(MgritOptions) -> MgritOptions,
     ) -> Result<(), TrainError> {
         check(&self.network, schedule)?;
-        let options = [schedule.forward.options("forward")?, schedule.backward.options("backward")?].map(change);
+        let [forward, backward] = [schedule.forward.options("forward")?, schedule.backward.options("backward")?];
+        let backward = with_scaled_tolerance(backward, self.precision().loss_scale());
+        let options = [forward, backward].map(change);
         let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?.starting_as(schedule);
         let solvers = solvers.set_up(schedule.activations, self.on_non_finite);
         solvers.forward.check(|step| self.network.supports(step))?;
@@ -99,6 +105,20 @@ impl<N: Network> LayerParallel<N> {
         (self.solvers, self.activations) = (solvers, schedule.activations);
         self.micro_batching = schedule.micro_batching;
         Ok(())
+    }
+
+    /// Makes the solvers anew, with these options; states are forgotten.
+    pub(crate) fn renew_solvers(&mut self, options: [MgritOptions; 2]) -> Result<(), TrainError> {
+        let guesses = self.solvers.guesses;
+        let solvers = Solvers::new(&self.grid, &self.partition, options, &self.comm)?;
+        self.solvers = Solvers { guesses, ..solvers.set_up(self.activations, self.on_non_finite) };
+        (self.exact, self.means) = (None, ClassMeans::default());
+        Ok(())
+    }
+
+    /// The network as solves work with it.
+    pub(crate) fn working(&self) -> Working<'_, N> {
+        Working::new(&self.network, self.low.as_ref())
     }
 
     /// Turns random parts of the network (dropout) on for the batches to come, or off: at first they are off. Only the first
@@ -123,7 +143,7 @@ impl<N: Network> LayerParallel<N> {
                 self.comm.broadcast(0, own, &self.network.device())?
             }
         };
-        Ok(self.network.prepare(batch))
+        Ok(self.working().layers.prepare(batch))
     }
 
     /// The input, on the first rank only.
@@ -162,6 +182,9 @@ impl<N: Network> LayerParallel<N> {
     /// Replaces this rank's part of the network, for instance by its optimizer's update.
     pub fn update(&mut self, f: impl FnOnce(N) -> N) {
         self.network = f(self.network.clone());
+        if let Some(low) = &mut self.low {
+            low.renew();
+        }
     }
 
     /// The communicator of the layer axis.
@@ -224,8 +247,13 @@ impl<N: Network> LayerParallel<N> {
     /// As [`braidnet_mgrit::Mgrit::solve`], and a broadcast before it of what the layers need of the batch, unless its size says it all.
     pub fn evaluate(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, Pass::Evaluation)?;
-        let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
-        evaluate((&self.network, &self.comm, &self.partition), &mut self.solvers, &batch, first)
+        let first = self.input(input)?.and_then(|input| self.working().open(input, &batch));
+        evaluate(
+            (Working::new(&self.network, self.low.as_ref()), &self.comm, &self.partition),
+            &mut self.solvers,
+            &batch,
+            first,
+        )
     }
 
     /// As [`LayerParallel::evaluate`], layer by layer: what the network is, not what the schedule makes of it.
@@ -237,10 +265,10 @@ impl<N: Network> LayerParallel<N> {
     /// As [`LayerParallel::evaluate`], on one level.
     pub fn evaluate_exact(&mut self, batch: usize, input: Option<&N::Input>) -> Result<Option<Tensor<2>>, TrainError> {
         let batch = self.share(batch, input, Pass::Evaluation)?;
-        let first = self.input(input)?.and_then(|input| self.network.open(input, &batch));
+        let first = self.input(input)?.and_then(|input| self.working().open(input, &batch));
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        evaluate((&self.network, &self.comm, &self.partition), solvers, &batch, first)
+        evaluate((Working::new(&self.network, self.low.as_ref()), &self.comm, &self.partition), solvers, &batch, first)
     }
 
     /// Solves for the states of a batch of `batch` samples, whose inputs the first rank must give, and linearises every
@@ -272,7 +300,7 @@ impl<N: Network> LayerParallel<N> {
             (None, _, InitialGuess::Carried) => StateGuess::Carried,
             (None, ..) => StateGuess::Zero,
         };
-        let parts = (&self.network, &self.comm, &self.partition);
+        let parts = (Working::new(&self.network, self.low.as_ref()), &self.comm, &self.partition);
         forward(parts, &mut self.solvers, guess, batch, opened, self.on_non_finite)
     }
 
@@ -297,8 +325,9 @@ impl<N: Network> LayerParallel<N> {
         let input = self.input(micro.input.as_ref())?.ok_or(TrainError::NoInput { rank: self.comm.rank() })?;
         let pass = Pass::Training(self.noise_from(micro.first));
         let batch = self.network.batch_of_size(micro.size, pass).unwrap_or_else(|| self.network.batch(input, pass));
-        let batch = self.network.prepare(batch);
-        let opened = self.network.open_recorded(input, &batch);
+        let network = self.working();
+        let batch = network.layers.prepare(batch);
+        let opened = network.open_recorded(input, &batch);
         Ok((batch, opened))
     }
 
@@ -310,7 +339,7 @@ impl<N: Network> LayerParallel<N> {
         noise: Option<Noise>,
     ) -> Result<(N::Batch, Opened<N>), TrainError> {
         let batch = self.share(samples, input, Pass::Training(noise))?;
-        let opened = self.input(input)?.and_then(|input| self.network.open_recorded(input, &batch));
+        let opened = self.input(input)?.and_then(|input| self.working().open_recorded(input, &batch));
         Ok((batch, opened))
     }
 
@@ -323,7 +352,7 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(batch, input, self.noise)?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        let parts = (&self.network, &self.comm, &self.partition);
+        let parts = (Working::new(&self.network, self.low.as_ref()), &self.comm, &self.partition);
         forward(parts, solvers, StateGuess::Zero, batch, opened, self.on_non_finite)
     }
 
@@ -332,7 +361,7 @@ impl<N: Network> LayerParallel<N> {
         let (batch, opened) = self.open(micro.size, micro.input.as_ref(), self.noise_from(micro.first))?;
         self.make_exact()?;
         let solvers = self.exact.as_mut().unwrap_or(&mut self.solvers);
-        let parts = (&self.network, &self.comm, &self.partition);
+        let parts = (Working::new(&self.network, self.low.as_ref()), &self.comm, &self.partition);
         forward(parts, solvers, StateGuess::Zero, batch, opened, self.on_non_finite)
     }
 
@@ -380,7 +409,7 @@ fn check<N: Network>(network: &N, schedule: &Schedule) -> Result<(), TrainError>
 pub(crate) type Opened<N> = Option<(<N as Network>::State, OpeningPullback<<N as Network>::State>)>;
 
 fn evaluate<N: Network>(
-    (network, comm, partition): (&N, &Communicator, &Partition),
+    (network, comm, partition): (Working<'_, N>, &Communicator, &Partition),
     solvers: &mut Solvers<N::State>,
     batch: &N::Batch,
     first: Option<N::State>,
@@ -388,7 +417,7 @@ fn evaluate<N: Network>(
     let zeros = network.zero_states(batch);
     let zero = |point| zeros.at(point).clone();
     let guess = if solvers.guesses[0] == InitialGuess::Carried { Guess::Carried } else { Guess::From(&zero) };
-    solvers.forward.solve(&network.block(batch), first, guess)?;
-    let read = reading::read((network, batch), (comm, partition), &solvers.forward)?;
-    Ok(read.and_then(|u| network.close(&u, batch)))
+    solvers.forward.solve(&network.layers.block(batch), first, guess)?;
+    let read = reading::read((network.layers, batch), (comm, partition), &solvers.forward)?;
+    Ok(read.and_then(|u| network.close(u, batch)))
 }

@@ -118,7 +118,7 @@ impl<N: Network> Pipeline<'_, N> {
             let items = task.n_items(micro.size, target);
             let weight = items as f64 / shard.global as f64;
             let loss = |output| weighted(task, output, target, weight);
-            let end = close(&self.model.network, &state, &batch, loss)?;
+            let end = close(self.model.working(), state, &batch, loss)?;
             if let Some(end) = &end {
                 self.report.forwarded.add_loss(end.loss, items);
                 self.report.forwarded.correct += n_correct(task, &end.output, target);
@@ -146,12 +146,12 @@ impl<N: Network> Pipeline<'_, N> {
             model.comm.send(rank + 1, BATCH, batch.clone())?;
         }
         // The first rank has prepared its own.
-        Ok((if model.is_first() { batch } else { model.network.prepare(batch) }, opened))
+        Ok((if model.is_first() { batch } else { model.working().layers.prepare(batch) }, opened))
     }
 
     /// Takes a state through this rank's layers.
     fn through(&self, state: &mut N::State, batch: &N::Batch) -> Result<Kept<N>, TrainError> {
-        let block = self.model.network.block(batch);
+        let block = self.model.working().layers.block(batch);
         match self.model.activations {
             Activations::Store => Ok(Kept::Tapes(self.linearize(state, batch)?)),
             Activations::Recompute => {
@@ -166,7 +166,7 @@ impl<N: Network> Pipeline<'_, N> {
     }
 
     fn linearize(&self, state: &mut N::State, batch: &N::Batch) -> Result<Vec<N::Tape>, TrainError> {
-        let block = self.model.network.block(batch);
+        let block = self.model.working().layers.block(batch);
         let tapes = self
             .steps
             .iter()
@@ -206,11 +206,17 @@ impl<N: Network> Pipeline<'_, N> {
             }
         };
         let _span = trace_span!(target: braidnet_monitor::timeline::TARGET, "gradients").entered();
+        let network = self.model.working();
+        let mut overflow = network.overflow();
         for (step, pending) in pending {
             let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
-            reducer.push(gradients)?;
+            overflow.note(step.layer, &gradients);
+            reducer.push(network.gradients(gradients))?;
         }
-        reducer.push(self.model.network.complete(&batch))?;
+        let shared = network.layers.complete(&batch);
+        overflow.note(self.steps.first().map_or(0, |step| step.layer), &shared);
+        reducer.push(network.gradients(shared))?;
+        self.report.bad_adjoint = self.report.bad_adjoint.or(overflow.first());
         opening.map_or(Ok(()), |(pullback, lambda)| reducer.push(pullback(lambda).map_err(TrainError::Opening)?))
     }
 

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use braidnet_grid::Step;
 use burn::nn::Embedding;
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor};
 
 use super::batch::{GruBatch, Inputs};
 use super::cell::{GruCell, Weights};
 use super::config::GruConfig;
 use super::pointwise::{Count, Pace};
 use super::rows::{Part, Rows};
+use crate::host::single;
 use crate::{CoarseOperator, Gradient, Gradients, linear};
 
 /// The inputs of a rank's steps as the first cell reads them, `W_x x + b_x` of all of them at once, and sums of gradients.
@@ -58,7 +59,7 @@ impl Prepared {
         batch: &GruBatch,
     ) -> Self {
         let cells: Vec<Weights> = cells.iter().map(Weights::of).collect();
-        let (x, embedded) = inputs(config, embedding, &layers, batch, &cells[0].x.device());
+        let (x, embedded) = inputs(config, embedding, &layers, batch, (&cells[0].x.device(), cells[0].x.dtype()));
         let mut projections = Rows::of(x.clone().matmul(cells[0].x.clone()));
         projections.add_bias(&cells[0].x_bias);
         let sums = Sums { cells: vec![[None, None]; cells.len()], projections: vec![None; layers.len()] };
@@ -105,8 +106,8 @@ impl Prepared {
 
     /// Adds the gradients of a product with `x` whose cotangents are `delta`.
     pub fn add(&self, cell: usize, product: Product, x: Rows, delta: &Rows) {
-        let bias = delta.sum();
-        let weight = x.into_tensor().transpose().matmul(delta.clone().into_tensor());
+        let bias = single(delta.sum());
+        let weight = single(x.into_tensor().transpose().matmul(delta.clone().into_tensor()));
         let mut sums = self.sums();
         let sum = &mut sums.cells[cell][product as usize];
         *sum = Some(match sum.take() {
@@ -147,8 +148,8 @@ impl Prepared {
             let back = || delta.matmul(first.x_transposed.clone());
             input = (with_inputs || self.embedded.is_some()).then(back);
             if let Some(((embedding, tokens), back)) = self.embedded.as_ref().zip(input.clone()) {
-                let table = embedding.weight.val();
-                let gradient = table.zeros_like().select_assign(0, tokens.clone(), back, IndexingUpdateOp::Add);
+                let table = single(embedding.weight.val().zeros_like());
+                let gradient = table.select_assign(0, tokens.clone(), single(back), IndexingUpdateOp::Add);
                 gradients.push(Gradient::new(embedding.weight.id, gradient));
             }
         }
@@ -170,7 +171,7 @@ fn inputs(
     embedding: Option<&Embedding>,
     layers: &Range<usize>,
     batch: &GruBatch,
-    device: &Device,
+    (device, dtype): (&Device, DType),
 ) -> (Tensor<2>, Option<(Embedding, Tensor<1, Int>)>) {
     let rows = layers.len() * batch.samples;
     match (&batch.inputs, embedding) {
@@ -181,11 +182,11 @@ fn inputs(
             (embedding.weight.val().select(0, own.clone()), Some((embedding.clone(), own)))
         }
         (Inputs::Features(x), _) => {
-            let own = x.0.clone().narrow(1, layers.start, layers.len());
+            let own = x.0.clone().narrow(1, layers.start, layers.len()).cast(dtype);
             (own.swap_dims(0, 1).reshape([rows, config.inputs.width()]), None)
         }
         // Refused when the input was checked; a network without a table reads nothing.
-        (Inputs::Tokens(_), None) => (Tensor::zeros([rows, config.inputs.width()], device), None),
+        (Inputs::Tokens(_), None) => (Tensor::zeros([rows, config.inputs.width()], (device, dtype)), None),
     }
 }
 

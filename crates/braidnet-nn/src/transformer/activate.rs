@@ -6,7 +6,7 @@ use braidnet_kernels::Activation;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
-use crate::host::{change, on_host, tensor};
+use crate::host::{change, on_host, single, tensor};
 
 /// The cubic coefficient of [`Activation::GeluTanh`].
 const CUBIC: f64 = 0.044_715;
@@ -16,13 +16,15 @@ pub(super) fn activate(activation: Activation, x: Tensor<2>) -> Tensor<2> {
     if on_host(&x) {
         return change(x, |x| activation.apply(x));
     }
-    match activation {
+    let (dtype, x) = (x.dtype(), single(x));
+    let y = match activation {
         Activation::Gelu => x.clone() * normal_distribution(x),
         Activation::GeluTanh => x.clone() * (tanh_of_cubic(x) + 1.0) * 0.5,
         Activation::Relu => relu(x),
         // The exponential of what is positive may overflow, and is not used.
         Activation::Elu => relu(x.clone()) + (x.clamp_max(0.0).exp() - 1.0),
-    }
+    };
+    y.cast(dtype)
 }
 
 /// As [`activate`], and the derivative of every element.
@@ -33,6 +35,7 @@ pub(super) fn activate_with_derivative(activation: Activation, x: Tensor<2>) -> 
         let y = change(x, |x| activation.apply_with_derivative(x, &mut derivative));
         return (y, tensor(derivative, dims));
     }
+    let (dtype, x) = (x.dtype(), single(x));
     let derivative = match activation {
         Activation::Gelu => {
             let density = (x.clone() * x.clone() * -0.5).exp() * (0.5 * FRAC_1_SQRT_2 * FRAC_2_SQRT_PI);
@@ -47,7 +50,7 @@ pub(super) fn activate_with_derivative(activation: Activation, x: Tensor<2>) -> 
         Activation::Relu => x.zeros_like().mask_fill(x.clone().greater_elem(0.0), 1.0),
         Activation::Elu => x.clone().clamp_max(0.0).exp(),
     };
-    (activate(activation, x), derivative)
+    (activate(activation, x).cast(dtype), derivative.cast(dtype))
 }
 
 /// `Phi(x)`.

@@ -5,7 +5,7 @@ use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
-use crate::host::{Numbers, on_host, tensor};
+use crate::host::{Numbers, on_host, single, tensor};
 use crate::stack::tensor_rows;
 use crate::{Gradient, Gradients};
 
@@ -24,7 +24,7 @@ pub struct LayerNorm {
 pub(super) enum LayerNormTape {
     /// As the kernels want them.
     Host { normalised: Vec<f32>, inverse_std: Vec<f32> },
-    /// Shapes `[rows, columns]` and `[rows, 1]`.
+    /// Shapes `[rows, columns]` and `[rows, 1]`; the first of the type of `x`.
     Tensors { normalised: Tensor<2>, inverse_std: Tensor<2> },
 }
 
@@ -58,7 +58,10 @@ impl LayerNorm {
     fn by_layers(&self, x: Tensor<2>, numbers: &Param<Tensor<1>>) -> (Tensor<3>, Tensor<3>) {
         let [rows, columns] = x.dims();
         let layers = self.columns() / columns;
-        (x.reshape([layers, rows / layers, columns]), numbers.val().reshape([layers, 1, columns]))
+        (
+            x.clone().reshape([layers, rows / layers, columns]),
+            numbers.val().cast(x.dtype()).reshape([layers, 1, columns]),
+        )
     }
 
     /// `x weight`.
@@ -83,7 +86,8 @@ impl LayerNorm {
 
     pub(super) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         if !self.is_on_host(&x) {
-            return self.scaled(normalise(x).0);
+            let dtype = x.dtype();
+            return self.scaled(normalise(x).0.cast(dtype));
         }
         let (dims, x, (weight, bias)) = (x.dims(), Numbers::of(x), self.parameters());
         let mut y = vec![0.0; x.as_slice().len()];
@@ -93,7 +97,9 @@ impl LayerNorm {
 
     pub(super) fn linearize(&self, x: Tensor<2>) -> (Tensor<2>, LayerNormTape) {
         if !self.is_on_host(&x) {
+            let dtype = x.dtype();
             let (normalised, inverse_std) = normalise(x);
+            let normalised = normalised.cast(dtype);
             return (self.scaled(normalised.clone()), LayerNormTape::Tensors { normalised, inverse_std });
         }
         let (dims, x, (weight, bias)) = (x.dims(), Numbers::of(x), self.parameters());
@@ -114,9 +120,10 @@ impl LayerNorm {
                 tensor(back, dims)
             }
             LayerNormTape::Tensors { normalised, inverse_std } => {
-                let g = self.weighted(delta);
+                let (dtype, normalised) = (delta.dtype(), single(normalised.clone()));
+                let g = self.weighted(single(delta));
                 let along = (g.clone() * normalised.clone()).mean_dim(1);
-                (g.clone() - g.mean_dim(1) - normalised.clone() * along) * inverse_std.clone()
+                ((g.clone() - g.mean_dim(1) - normalised * along) * inverse_std.clone()).cast(dtype)
             }
         }
     }
@@ -130,7 +137,10 @@ impl LayerNorm {
                 layer_norm_gradients(Numbers::of(delta).as_slice(), &normalised, &mut weight, &mut bias);
                 (tensor(weight, [columns]), tensor(bias, [columns]))
             }
-            LayerNormTape::Tensors { normalised, .. } => (self.sums(delta.clone() * normalised), self.sums(delta)),
+            LayerNormTape::Tensors { normalised, .. } => {
+                let delta = single(delta);
+                (self.sums(delta.clone() * single(normalised)), self.sums(delta))
+            }
         };
         vec![Gradient::new(self.weight.id, weight), Gradient::new(self.bias.id, bias)]
     }
@@ -147,6 +157,7 @@ impl LayerNormTape {
 
 /// `(x - mean) / sigma` and `1 / sigma`.
 fn normalise(x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let x = single(x);
     let centred = x.clone() - x.mean_dim(1);
     let variance = (centred.clone() * centred.clone()).mean_dim(1);
     let inverse_std = (variance + EPSILON).sqrt().recip();

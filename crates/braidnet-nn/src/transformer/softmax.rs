@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::space::SequenceBatch;
-use crate::host::{Numbers, change, on_host};
+use crate::host::{Numbers, change, on_host, single};
 
 /// Which keys the queries of every sequence attend to.
 #[derive(Debug, Clone)]
@@ -72,7 +72,8 @@ impl Attended {
             return change(scores, |scores| self.kernel(dims[1]).softmax(scores, scale as f32));
         }
         let mask = self.mask(&scores).map(|mask| mask.expand(dims));
-        let mut scores = scores * scale;
+        let dtype = scores.dtype();
+        let mut scores = single(scores) * scale;
         if let Some(mask) = &mask {
             scores = scores.mask_fill(mask.clone(), FAR_BELOW);
         }
@@ -82,7 +83,7 @@ impl Attended {
         }
         let sum = p.clone().sum_dim(3);
         let is_empty = sum.clone().equal_elem(0.0);
-        p / sum.mask_fill(is_empty, 1.0)
+        (p / sum.mask_fill(is_empty, 1.0)).cast(dtype)
     }
 
     /// The derivative by the scores: `scale p (delta - sum(p delta))` in every row.
@@ -91,7 +92,8 @@ impl Attended {
             let (heads, p) = (p.dims()[1], Numbers::of(p.clone()));
             return change(delta, |delta| self.kernel(heads).softmax_pullback(p.as_slice(), delta, scale as f32));
         }
+        let (dtype, p, delta) = (delta.dtype(), single(p.clone()), single(delta));
         let mean = (p.clone() * delta.clone()).sum_dim(3);
-        p.clone() * (delta - mean) * scale
+        (p * (delta - mean) * scale).cast(dtype)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::control::ControlConfig;
-use crate::{LearningRate, OptimizerConfig, TrainError};
+use crate::{LearningRate, OptimizerConfig, Precision, TrainError};
 
 /// A training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct TrainerConfig {
     /// Parts into which each data rank cuts its share of a batch: gradients are accumulated over them, or they go
     /// through the pipeline.
     pub micro_batches: usize,
+    /// The type of states and of the layers' parameters in solves; all else is in single precision.
+    #[serde(default)]
+    pub precision: Precision,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// The learning rate.
@@ -112,6 +115,7 @@ impl TrainerConfig {
             epochs,
             batch: 50,
             micro_batches: 1,
+            precision: Precision::F32,
             optimizer: OptimizerConfig::Sgd { momentum: 0.9 },
             learning_rate: LearningRate::constant(learning_rate),
             clip: None,

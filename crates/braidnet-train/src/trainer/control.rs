@@ -9,7 +9,7 @@ use super::fit::Fit;
 use super::{Score, Trainer};
 use crate::control::{Measured, is_round_off};
 use crate::data::{LoadedStep, Micro};
-use crate::{StepReport, TrainError};
+use crate::{Precision, StepReport, TrainError};
 
 impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     /// Whether the step to come tells how the schedule in use converges: it does one more iteration, with norms. Its
@@ -109,7 +109,10 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         backward: Option<&SolveReport>,
     ) -> Result<Measured, TrainError> {
         let (norms, n_elements) = self.model.state_norms()?;
-        let eps = f64::from(f32::EPSILON);
+        let precision = self.model.precision();
+        let eps = 2.0 * precision.unit_roundoff();
+        // A low type is what sums are rounded to, once; they are formed in single precision.
+        let n_elements = if precision == Precision::F32 { n_elements } else { 1 };
         let at_floor = |report: Option<&SolveReport>, norm| {
             report.and_then(SolveReport::residual).is_some_and(|r| is_round_off(r, norm, n_elements, eps))
         };

@@ -142,9 +142,13 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         // First of all: it locks the folder, which another run may be using.
         let checkpoints = self.checkpoints();
         let saver = checkpoints.map(|root| Saver::new(&world, &root, self.config.checkpoints.keep)).transpose()?;
-        let records = self.open_records(from)?;
+        let mut records = self.open_records(from)?;
         let display = Display::new(world.rank() == 0 && self.config.show == Show::Progress);
         display.say(self.plan()?.to_string().trim_end());
+        for warning in self.config.precision.unreachable(&self.schedule) {
+            display.say(&format!("warning: {warning}"));
+            records.event(progress.step, "precision", warning)?;
+        }
         if let Some(step) = from {
             let text = format!("resumed at step {step}, epoch {}, sample {}", progress.epoch, progress.position);
             display.say(&text);

@@ -28,7 +28,7 @@ pub use plan::{Plan, RankPlan};
 
 use crate::control::{Controller, Ladder};
 use crate::data::Feed;
-use crate::{GradientReducer, InitialGuess, LayerParallel, Optimizer, Schedule, Task, TrainError};
+use crate::{CastState, GradientReducer, InitialGuess, LayerParallel, Optimizer, Schedule, Task, TrainError};
 
 /// Samples to train on or to be judged by, as one rank has them.
 pub struct Samples<I, T> {
@@ -61,7 +61,7 @@ impl<N: Network, T> Trainer<N, T> {
     /// another one is refused.
     ///
     /// # Errors
-    /// [`TrainError::Config`] with all problems of the configuration.
+    /// [`TrainError::Config`] with all problems of the configuration; [`TrainError::NoArithmetic`].
     ///
     /// # Communication
     /// Collective over the mesh.
@@ -72,7 +72,10 @@ impl<N: Network, T> Trainer<N, T> {
         task: Task<T>,
         description: Value,
         config: TrainerConfig,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<Self, TrainError>
+    where
+        N::State: CastState,
+    {
         config.validate()?;
         if config.continuity.is_some_and(|gamma| gamma > 0.0) && model.network().shares_parameters() {
             return Err(TrainError::ContinuityOfOne);
@@ -83,6 +86,7 @@ impl<N: Network, T> Trainer<N, T> {
         let optimizer = Optimizer::new(config.optimizer, config.learning_rate.rate)?;
         let reducer = GradientReducer::new(model.network(), schedule, mesh.data(), &model.device())?;
         let controller = Controller::new(config.control.clone(), Ladder::new(schedule))?;
+        model.set_precision(config.precision)?;
         model.set_on_non_finite(OnNonFinite::Report);
         Ok(Self {
             mesh: mesh.clone(),

@@ -81,6 +81,7 @@ impl<N: Network> LayerParallel<N> {
             points.filter_map(|point| solver.state(point)).map(State::norm_squared).sum()
         };
         let mut sums = [squares(&self.solvers.forward), squares(&self.solvers.adjoint)];
+        sums[1] /= self.precision().loss_scale().powi(2);
         self.comm.all_reduce(&mut sums, ReduceOp::Sum)?;
         let one = self.network.state_bytes(0, &self.network.largest_batch(1)) / size_of::<f32>();
         Ok((sums.map(f64::sqrt), one))

@@ -19,7 +19,7 @@ use braidnet_nn::{RightHandSide, StateSpace};
 use braidnet_train::data::{EpochPlan, Feed, InMemory, Loader, Order, Shards};
 use braidnet_train::trainer::{Samples, Trainer};
 use braidnet_train::{
-    GradientReducer, LayerParallel, Schedule, Shard, StepReport, Task, TrainError, TrainerConfig, sum_copies,
+    CastState, GradientReducer, LayerParallel, Schedule, Shard, StepReport, Task, TrainError, TrainerConfig, sum_copies,
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_dataset::InMemDataset;
@@ -34,7 +34,7 @@ pub type Classes = Tensor<1, Int>;
 /// A kind of network with all its sizes, and samples for it.
 pub trait Family: Debug {
     type Input: Send + 'static;
-    type Net: Network<Input = Self::Input>;
+    type Net: Network<Input = Self::Input, State: CastState>;
     type Sample: Clone + Debug + Send + Sync + 'static;
 
     /// The layers `range`, as the solver counts.
@@ -92,7 +92,7 @@ where
     let batch = net.space().batch(input, Pass::Evaluation);
     let mut u = net.opening.as_ref().ok_or("no opening layer")?.open(input, &batch);
     for (layer, rhs) in net.before.layers().chain(net.block.layers()).chain(net.after.layers()) {
-        u.axpy(dt, &rhs.evaluate(u.clone(), At { layer, dt, batch: &batch }));
+        u.axpy(dt, &rhs.evaluate(u.clone(), At { layers: layer.into(), dt, batch: &batch }));
     }
     Ok(net.closing.as_ref().ok_or("no closing layer")?.close(&u, &batch))
 }

@@ -26,6 +26,7 @@ mod norm;
 mod of_any;
 mod per_token;
 mod plan;
+mod precision;
 mod recompute;
 mod skip;
 mod space;
@@ -67,6 +68,7 @@ fn main() {
         batch_norm_runs::TESTS,
         balance::TESTS,
         space::TESTS,
+        precision::TESTS,
     ]
     .concat();
     run_rank_tests(&tests);

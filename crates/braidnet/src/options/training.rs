@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use braidnet_train::control::{ControlConfig, ControlKind};
 use braidnet_train::trainer::{CheckpointConfig, OnNan, Resume, TraceConfig, TrainerConfig};
-use braidnet_train::{Decay, LearningRate, OptimizerConfig};
+use braidnet_train::{Decay, LearningRate, OptimizerConfig, Precision};
 use clap::{Args, ValueEnum};
 
 use crate::config::duration;
@@ -38,6 +38,17 @@ pub enum DecayName {
     Exponential,
 }
 
+/// Precisions by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionName {
+    /// Single precision.
+    F32,
+    /// 16 bits with the range of single precision.
+    Bf16,
+    /// 16 bits with more digits and a small range.
+    F16,
+}
+
 /// What to do at a NaN, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OnNanName {
@@ -59,6 +70,9 @@ pub struct TrainingArgs {
     /// Parts into which each data rank cuts its share of a batch, one after the other or through the pipeline.
     #[arg(long, default_value_t = 1)]
     pub micro_batches: usize,
+    /// Type of states and of the layers' parameters in solves; parameters, moments and sums are kept in single precision.
+    #[arg(long, value_enum, default_value_t = PrecisionName::F32)]
+    pub precision: PrecisionName,
     /// Optimizer.
     #[arg(long, value_enum, default_value_t = OptimizerName::Sgd)]
     pub optimizer: OptimizerName,
@@ -189,6 +203,11 @@ impl TrainingArgs {
         TrainerConfig {
             batch: self.batch,
             micro_batches: self.micro_batches,
+            precision: match self.precision {
+                PrecisionName::F32 => Precision::F32,
+                PrecisionName::Bf16 => Precision::Bf16,
+                PrecisionName::F16 => Precision::F16,
+            },
             optimizer,
             learning_rate: LearningRate { rate: self.learning_rate, warmup: self.warmup, decay },
             clip: self.clip,
