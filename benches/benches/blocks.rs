@@ -43,15 +43,15 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    on_ranks(mpi_world_size().or(Some(2)), |world| {
-        let (mut by_cost, by_count) = (built(&options)?, built(&options)?);
-        by_cost.measure_costs(&world)?;
+    on_ranks(mpi_world_size().or(Some(2)), &options.compare, |world, device| {
+        let (mut by_cost, by_count) = (built(&options, device)?, built(&options, device)?);
+        by_cost.measure_costs(world)?;
         if let (Some(costs), 0) = (by_cost.costs.clone(), world.rank()) {
             let schedule = Schedule::layer_parallel(SolveConfig::new(RUN));
             println!("{}", Balance::new(costs, &schedule, &by_cost.grid, world.size(), by_cost.operator)?);
         }
         let networks = &mut [by_cost, by_count];
-        compare("blocks", &world, networks, &mut variants(world.size()), &options.compare)
+        compare("blocks", world, networks, &mut variants(world.size()), &options.compare)
     })
 }
 
@@ -66,7 +66,7 @@ fn variants(ranks: usize) -> Vec<Variant> {
     all
 }
 
-fn built(options: &Options) -> Result<Built<BlockNet>, TrainError> {
+fn built(options: &Options, device: &Device) -> Result<Built<BlockNet>, TrainError> {
     let Options { blocks, channels, batch, .. } = options;
     let config = BlockNetConfig {
         classes: options.classes,
@@ -81,8 +81,9 @@ fn built(options: &Options) -> Result<Built<BlockNet>, TrainError> {
         config.norm,
         config.final_time
     );
-    let samples = samples::pictures(options.classes, batch * options.compare.n_batches())?;
+    let samples = samples::pictures(options.classes, batch * options.compare.n_batches(), device)?;
     let (grid, operator) = (config.grid()?, config.coarse);
-    let init = move |range| config.init(range, RUN, 0, &Device::flex());
+    let device = device.clone();
+    let init = move |range| config.init(range, RUN, 0, &device);
     Ok(Built::new((name, *batch), grid, operator, init, samples))
 }

@@ -55,10 +55,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    on_ranks(mpi_world_size().or(Some(2)), |world| {
+    on_ranks(mpi_world_size().or(Some(2)), &options.compare, |world, device| {
         for length in &options.length {
-            let networks = &mut [built(&options, *length)?];
-            compare("gru", &world, networks, &mut variants(&options, world.size()), &options.compare)?;
+            let networks = &mut [built(&options, *length, device)?];
+            compare("gru", world, networks, &mut variants(&options, world.size()), &options.compare)?;
         }
         Ok(())
     })
@@ -84,7 +84,7 @@ fn variants(options: &Options, ranks: usize) -> Vec<Variant> {
     all
 }
 
-fn built(options: &Options, length: usize) -> Result<Built<GruNet>, TrainError> {
+fn built(options: &Options, length: usize, device: &Device) -> Result<Built<GruNet>, TrainError> {
     let config = GruConfig {
         form: if options.explicit { GruForm::Explicit } else { GruForm::Implicit },
         coarse: if options.rediscretised { GruCoarse::Rediscretised } else { GruCoarse::Frozen },
@@ -104,9 +104,10 @@ fn built(options: &Options, length: usize) -> Result<Built<GruNet>, TrainError> 
         config.coarse_parts,
         config.coarse_input,
     );
-    let samples = samples::windows(length, options.batch * options.compare.n_batches());
+    let samples = samples::windows(length, options.batch * options.compare.n_batches(), device);
     let grid = config.grid()?;
-    let init = move |range| config.init(range, 0, &Device::flex());
+    let device = device.clone();
+    let init = move |range| config.init(range, 0, &device);
     // A coarse step reads the inputs of its whole run.
     Ok(Built::new((name, options.batch), grid, CoarseOperator::Mean, init, samples))
 }

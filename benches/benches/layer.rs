@@ -12,10 +12,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
+use benches::device_name;
 use benches::layers::{CASES, Layer, Operation, layer};
 use braidnet::comm::keep_freed_memory;
 use braidnet::mgrit::StepError;
 use braidnet::monitor::{Framework, Measurement, Seconds, Transport};
+use braidnet::prelude::*;
 use clap::Parser;
 
 /// From how many bytes on a buffer is large.
@@ -32,6 +34,8 @@ struct Options {
     /// Calls per round that are timed.
     #[arg(long, default_value_t = 5)]
     calls: usize,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Appends the measurements to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -97,12 +101,19 @@ struct Reading {
 }
 
 impl Reading {
-    fn take(&mut self, layer: &dyn Layer, operation: Operation, is_counted: bool) -> Result<(), StepError> {
+    fn take(
+        &mut self,
+        layer: &dyn Layer,
+        operation: Operation,
+        (device, is_counted): (&Device, bool),
+    ) -> Result<(), StepError> {
         let call = layer.prepare(operation)?;
+        device.sync()?;
         let large = LARGE_BYTES.load(Relaxed);
         PEAK.store(HELD.load(Relaxed), Relaxed);
         let start = Instant::now();
         let made = call()?;
+        device.sync()?;
         let seconds = start.elapsed().as_secs_f64();
         if is_counted {
             self.seconds.push(seconds);
@@ -116,18 +127,19 @@ impl Reading {
 
 fn main() -> Result<(), StepError> {
     let options = Options::parse();
+    let device = options.device.device(&Mesh::alone())?;
     keep_freed_memory();
     println!("{:<14} {:<24} {:>27}  {:>14} {:>12}", "layer", "operation", "ms", "large buffers", "at most");
-    options.cases.iter().try_for_each(|case| measure(&options, case))
+    options.cases.iter().try_for_each(|case| measure(&options, case, &device))
 }
 
-fn measure(options: &Options, case: &str) -> Result<(), StepError> {
-    let layer = layer(case)?;
+fn measure(options: &Options, case: &str, device: &Device) -> Result<(), StepError> {
+    let layer = layer(case, device)?;
     let mut all = Operation::ALL.map(|operation| (operation, Reading::default()));
     for _ in 0..options.rounds {
         for (operation, reading) in &mut all {
             for call in 0..=options.calls {
-                reading.take(&*layer, *operation, call > 0)?;
+                reading.take(&*layer, *operation, (device, call > 0))?;
             }
         }
     }
@@ -151,7 +163,7 @@ fn report(options: &Options, case: &str, operation: Operation, reading: Reading)
         by: Framework::Braidnet,
         ranks: 1,
         transport: Transport::None,
-        device: "cpu".into(),
+        device: device_name(options.device.device),
         seconds: Some(seconds),
         peak_bytes: Some(peak as u64),
         ..Measurement::default()

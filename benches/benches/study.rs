@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     }
     let groups: Vec<Group> = options.network.iter().flat_map(|case| groups(&options, *case, &ranks)).collect();
     let peaks: Result<Vec<_>, _> = match options.memory {
-        true => groups.iter().map(peaks).collect(),
+        true => groups.iter().map(|group| peaks(&options, group)).collect(),
         false => Ok(vec![Vec::new(); groups.len()]),
     };
     let peaks = match peaks {
@@ -67,11 +67,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    on_ranks(Some(n_ranks), |world| {
+    on_ranks(Some(n_ranks), &options.compare, |world, device| {
         groups.iter().zip(&peaks).try_for_each(|((case, ways), peaks)| {
             let mut variants: Vec<_> = ways.iter().map(|(way, ranks)| Variant::new(way.clone(), *ranks)).collect();
             variants.iter_mut().zip(peaks).for_each(|(variant, peak)| variant.peak_bytes = *peak);
-            case.visit(options.compare.n_batches(), Study { args: &options.compare, world: &world, variants })
+            case.visit(options.compare.n_batches(), device, Study { args: &options.compare, world, variants })
         })
     })
 }
@@ -90,14 +90,20 @@ fn groups(options: &Options, case: Case, ranks: &[usize]) -> Vec<Group> {
 }
 
 /// Peak memory of every variant of a group.
-fn peaks((case, ways): &Group) -> Result<Vec<Option<u64>>, Box<dyn std::error::Error>> {
-    ways.iter().map(|(way, ranks)| peak(*case, way, *ranks)).collect()
+fn peaks(options: &Options, (case, ways): &Group) -> Result<Vec<Option<u64>>, Box<dyn std::error::Error>> {
+    ways.iter().map(|(way, ranks)| peak(options, *case, way, *ranks)).collect()
 }
 
 /// Peak memory of this program, started for one variant alone.
-fn peak(case: Case, way: &Way, ranks: usize) -> Result<Option<u64>, Box<dyn std::error::Error>> {
+fn peak(options: &Options, case: Case, way: &Way, ranks: usize) -> Result<Option<u64>, Box<dyn std::error::Error>> {
     let json = std::env::temp_dir().join(format!("braidnet-study-{}.jsonl", std::process::id()));
-    let args = [("--network", case.to_string()), ("--variants", way.to_string()), ("--ranks", ranks.to_string())];
+    let device = options.compare.device.device;
+    let args = [
+        ("--network", case.to_string()),
+        ("--variants", way.to_string()),
+        ("--ranks", ranks.to_string()),
+        ("--device", device.to_string()),
+    ];
     let mut program = Command::new(std::env::current_exe()?);
     program.args(args.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
     let output = program.args(["--rounds", "1", "--steps", "1", "--no-errors", "--json"]).arg(&json).output()?;

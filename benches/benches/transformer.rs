@@ -39,10 +39,10 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    on_ranks(mpi_world_size().or(Some(2)), |world| {
+    on_ranks(mpi_world_size().or(Some(2)), &options.compare, |world, device| {
         for layers in &options.layers {
-            let networks = &mut [built(&options, *layers)?];
-            compare("transformer", &world, networks, &mut variants(world.size()), &options.compare)?;
+            let networks = &mut [built(&options, *layers, device)?];
+            compare("transformer", world, networks, &mut variants(world.size()), &options.compare)?;
         }
         Ok(())
     })
@@ -57,7 +57,7 @@ fn variants(ranks: usize) -> Vec<Variant> {
     sequential.into_iter().chain(ways.map(|way| Variant::new(way, ranks))).collect()
 }
 
-fn built(options: &Options, layers: usize) -> Result<Built<Transformer>, TrainError> {
+fn built(options: &Options, layers: usize, device: &Device) -> Result<Built<Transformer>, TrainError> {
     let config = TransformerConfig {
         max_length: SENTENCE,
         final_time: options.final_time.unwrap_or(layers as f64),
@@ -82,8 +82,9 @@ fn built(options: &Options, layers: usize) -> Result<Built<Transformer>, TrainEr
         options.operator,
     );
     let (grid, operator) = (config.grid()?, config.coarse);
-    let samples = samples::sentences(SAMPLES * options.compare.n_batches());
-    let init = move |range| config.init(range, RUN, 0, &Device::flex());
+    let samples = samples::sentences(SAMPLES * options.compare.n_batches(), device);
+    let device = device.clone();
+    let init = move |range| config.init(range, RUN, 0, &device);
     let mut built = Built::new((name, SAMPLES), grid, operator, init, samples);
     built.task = Task::per_token(None);
     Ok(built)

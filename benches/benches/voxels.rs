@@ -44,11 +44,11 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    on_ranks(mpi_world_size().or(Some(2)), |world| {
+    on_ranks(mpi_world_size().or(Some(2)), &options.compare, |world, device| {
         for side in &options.side {
             let mut networks: Vec<_> =
-                cases().map(|case| built(&options, *side, case)).into_iter().collect::<Result<_, _>>()?;
-            compare("voxels", &world, &mut networks, &mut variants(&options, world.size()), &options.compare)?;
+                cases().map(|case| built(&options, *side, case, device)).into_iter().collect::<Result<_, _>>()?;
+            compare("voxels", world, &mut networks, &mut variants(&options, world.size()), &options.compare)?;
         }
         Ok(())
     })
@@ -108,6 +108,7 @@ fn built(
     options: &Options,
     side: usize,
     (grids, levels, restriction): (&str, Vec<usize>, Restriction),
+    device: &Device,
 ) -> Result<Built<OdeNet3d>, TrainError> {
     let Options { layers, channels, final_time, batch, cfactor, .. } = *options;
     let config = OdeNet3dConfig {
@@ -117,8 +118,9 @@ fn built(
         ..OdeNet3dConfig::new(layers, side)
     };
     let name = format!("voxels:{side}x{layers}@{batch}, {channels} channels, final time {final_time}{grids}");
-    let samples = samples::solids(side, batch * options.compare.n_batches())?;
+    let samples = samples::solids(side, batch * options.compare.n_batches(), device)?;
     let (grid, operator) = (config.grid()?, config.coarse);
-    let init = move |range| config.init(range, cfactor, 0, &Device::flex());
+    let device = device.clone();
+    let init = move |range| config.init(range, cfactor, 0, &device);
     Ok(Built::new((name, batch), grid, operator, init, samples))
 }

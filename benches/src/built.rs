@@ -136,7 +136,7 @@ mod tests {
     fn micro_batches_of_all_ranks_are_the_batch() {
         for text in ["conv:4x1@5", "gru:4@5", "blocks:1@5", "voxels:9x2@5"] {
             let case: Case = text.parse().unwrap();
-            let all = launch(&Launch::ranks(Some(3)), |world| case.visit(2, Cut(&world))).unwrap();
+            let all = launch(&Launch::ranks(Some(3)), |world| case.visit(2, &Device::flex(), Cut(&world))).unwrap();
             let sizes: Vec<_> = all.iter().map(|rank| rank.0.clone()).collect();
             assert_eq!(sizes, [vec![1], vec![1, 1], vec![1, 1]], "{text}");
             assert_eq!(all.iter().flat_map(|rank| rank.1.clone()).collect::<Vec<_>>(), all[0].2, "{text}");
@@ -155,7 +155,7 @@ mod tests {
             }
         }
         for text in ["conv:4x1@3", "encoder:2@2", "gru:4@5", "blocks:1@3", "voxels:9x2@3"] {
-            assert!(text.parse::<Case>().unwrap().visit(2, Again).unwrap(), "{text}");
+            assert!(text.parse::<Case>().unwrap().visit(2, &Device::flex(), Again).unwrap(), "{text}");
         }
     }
 }

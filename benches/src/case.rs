@@ -93,52 +93,53 @@ impl Case {
         }
     }
 
-    /// Does what `visit` does, with samples for so many batches.
+    /// Does what `visit` does, on a device, with samples for so many batches.
     ///
     /// # Errors
     /// A network or data of sizes that cannot be, or what `visit` returns.
     ///
     /// # Communication
     /// None, besides that of `visit`. Every rank that takes part calls it.
-    pub fn visit<V: Visit>(self, n_batches: usize, visit: V) -> Result<V::Out, TrainError> {
+    pub fn visit<V: Visit>(self, n_batches: usize, device: &Device, visit: V) -> Result<V::Out, TrainError> {
         let (n, named) = (self.batch * n_batches, (self.to_string(), self.batch));
+        let on = device.clone();
         match self.kind {
             Kind::Conv { layers, channels } => {
                 let config = OdeNet2dConfig::new(layers, channels);
                 let (grid, operator) = (config.grid()?, config.coarse);
-                let init = move |range| config.init(range, RUN, 0, &Device::flex());
-                visit.visit(Built::new(named, grid, operator, init, samples::waves(n)))
+                let init = move |range| config.init(range, RUN, 0, &on);
+                visit.visit(Built::new(named, grid, operator, init, samples::waves(n, device)))
             }
             Kind::Encoder { layers } => {
                 let config = encoder(layers);
                 let (grid, operator) = (config.grid()?, config.coarse);
-                let init = move |range| config.init(range, RUN, 0, &Device::flex());
-                let mut built = Built::new(named, grid, operator, init, samples::sentences(n));
+                let init = move |range| config.init(range, RUN, 0, &on);
+                let mut built = Built::new(named, grid, operator, init, samples::sentences(n, device));
                 built.task = Task::per_token(None);
                 visit.visit(built)
             }
             Kind::Gru { length } => {
                 let config = GruConfig::new(length, motion::CHANNELS, 100, 2, motion::CLASSES);
                 let grid = config.grid()?;
-                let init = move |range| config.init(range, 0, &Device::flex());
+                let init = move |range| config.init(range, 0, &on);
                 // A coarse step reads the inputs of its whole run.
                 let built: Built<GruNet> =
-                    Built::new(named, grid, CoarseOperator::Mean, init, samples::windows(length, n));
+                    Built::new(named, grid, CoarseOperator::Mean, init, samples::windows(length, n, device));
                 visit.visit(built)
             }
             Kind::Blocks { per_block } => {
                 let config = BlockNetConfig { classes: PICTURE_CLASSES, ..BlockNetConfig::new(vec![per_block; 4], 8) };
                 let (grid, operator) = (config.grid()?, config.coarse);
-                let init = move |range| config.init(range, RUN, 0, &Device::flex());
-                let mut built = Built::new(named, grid, operator, init, samples::pictures(PICTURE_CLASSES, n)?);
+                let init = move |range| config.init(range, RUN, 0, &on);
+                let mut built = Built::new(named, grid, operator, init, samples::pictures(PICTURE_CLASSES, n, device)?);
                 built.layers_differ = true;
                 visit.visit(built)
             }
             Kind::Voxels { side, layers } => {
                 let config = OdeNet3dConfig::new(layers, side);
                 let (grid, operator) = (config.grid()?, config.coarse);
-                let init = move |range| config.init(range, RUN, 0, &Device::flex());
-                visit.visit(Built::new(named, grid, operator, init, samples::solids(side, n)?))
+                let init = move |range| config.init(range, RUN, 0, &on);
+                visit.visit(Built::new(named, grid, operator, init, samples::solids(side, n, device)?))
             }
         }
     }

@@ -1,8 +1,10 @@
 //! All of a bench of training steps: times, errors, a table.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use braidnet::describe;
 use braidnet::prelude::*;
 use braidnet::train::memory;
 use clap::Args;
@@ -33,6 +35,9 @@ pub struct CompareArgs {
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
+    /// Where tensors are.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 impl CompareArgs {
@@ -42,18 +47,36 @@ impl CompareArgs {
     }
 }
 
-/// Runs `program` on so many ranks, threads or under `mpirun` processes, and says what went wrong.
+/// Runs `program` on so many ranks, threads or under `mpirun` processes, each with its device, and says what went wrong.
 pub fn on_ranks(
     n_ranks: Option<usize>,
-    program: impl Fn(Communicator) -> Result<(), TrainError> + Send + Sync,
+    args: &CompareArgs,
+    program: impl Fn(&Communicator, &Device) -> Result<(), TrainError> + Send + Sync,
 ) -> ExitCode {
-    match launch(&Launch::ranks(n_ranks), program) {
+    let on_rank = |world: Communicator| {
+        let device = own_device(&args.device, &world).map_err(|error| describe(error.as_ref()))?;
+        program(&world, &device).map_err(|error| error.to_string())
+    };
+    match launch(&Launch::ranks(n_ranks), on_rank) {
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The device of this rank.
+///
+/// # Errors
+/// Those of [`Mesh::new`] and [`DeviceArgs::device`].
+///
+/// # Communication
+/// Collective over `world`.
+pub fn own_device(args: &DeviceArgs, world: &Communicator) -> Result<Device, Box<dyn Error>> {
+    // Of all ranks, only to know which share a machine.
+    let all = MeshConfig { layer_ranks: Degree::Auto, data_ranks: Degree::Exactly(1) };
+    Ok(args.device(&Mesh::new(world, &all, world.size())?)?)
 }
 
 /// Times all variants in turns, measures their errors, and reports on the first rank. `networks` have the same parameters; the
@@ -94,7 +117,7 @@ pub fn compare<N: Network>(
     }
     if let (Some(first), 0) = (networks.first(), world.rank()) {
         println!("{}, {} {}; errors {errors}", first.name, world.size(), kind_of_ranks());
-        report(bench, networks, variants, args.json.as_deref())?;
+        report(bench, networks, variants, (args.json.as_deref(), args.device.device))?;
     }
     Ok(())
 }

@@ -102,64 +102,64 @@ impl<N: Network> Layer for At<N> {
     }
 }
 
-/// The layer of one of the [`CASES`].
+/// The layer of one of the [`CASES`], on a device.
 ///
 /// # Errors
 /// A name that is none of them.
-pub fn layer(case: &str) -> Result<Box<dyn Layer>, StepError> {
+pub fn layer(case: &str, device: &Device) -> Result<Box<dyn Layer>, StepError> {
     let number = |text: &str| text.parse::<usize>().ok().filter(|n| *n > 0);
     match case.split_once(':') {
-        Some(("conv", channels)) if let Some(channels) = number(channels) => conv(channels),
-        Some(("conv3d", channels)) if let Some(channels) = number(channels) => conv_3d(channels),
-        Some(("encoder", width)) if let Some(width) = number(width) => encoder(width),
-        Some(("gru", "implicit")) => gru(GruForm::Implicit),
-        Some(("gru", "explicit")) => gru(GruForm::Explicit),
+        Some(("conv", channels)) if let Some(channels) = number(channels) => conv(channels, device),
+        Some(("conv3d", channels)) if let Some(channels) = number(channels) => conv_3d(channels, device),
+        Some(("encoder", width)) if let Some(width) = number(width) => encoder(width, device),
+        Some(("gru", "implicit")) => gru(GruForm::Implicit, device),
+        Some(("gru", "explicit")) => gru(GruForm::Explicit, device),
         _ => Err(format!("no layer {case:?}: give one like {}", CASES.join(", ")).into()),
     }
 }
 
-fn numbers<const D: usize>(dims: [usize; D]) -> Tensor<D> {
+fn numbers<const D: usize>(dims: [usize; D], device: &Device) -> Tensor<D> {
     let values: Vec<f32> = (0..dims.iter().product()).map(|i| (i as f32 * 0.11).sin()).collect();
-    Tensor::from_data(TensorData::new(values, dims), &Device::flex())
+    Tensor::from_data(TensorData::new(values, dims), device)
 }
 
 /// Two convolutions on images.
-fn conv(channels: usize) -> Result<Box<dyn Layer>, StepError> {
+fn conv(channels: usize, device: &Device) -> Result<Box<dyn Layer>, StepError> {
     let config = OdeNet2dConfig::new(4, channels);
-    let network = config.init(0..4, 1, 0, &Device::flex())?;
+    let network = config.init(0..4, 1, 0, device)?;
     let batch = braidnet::nn::Samples { n: crate::BATCH, is_training: true };
-    let state = TensorState(numbers([crate::BATCH, channels, 28, 28]));
+    let state = TensorState(numbers([crate::BATCH, channels, 28, 28], device));
     Ok(Box::new(At::new(network, batch, &config.grid()?, state)?))
 }
 
 /// A convolution on voxels, as the bench `voxels` has it.
-fn conv_3d(channels: usize) -> Result<Box<dyn Layer>, StepError> {
+fn conv_3d(channels: usize, device: &Device) -> Result<Box<dyn Layer>, StepError> {
     let (samples, side) = (4, 31);
     let config = OdeNet3dConfig { channels, ..OdeNet3dConfig::new(4, side) };
-    let network = config.init(0..4, 1, 0, &Device::flex())?;
+    let network = config.init(0..4, 1, 0, device)?;
     let batch = braidnet::nn::Samples { n: samples, is_training: true };
-    let state = TensorState(numbers([samples, channels, side, side, side]));
+    let state = TensorState(numbers([samples, channels, side, side, side], device));
     Ok(Box::new(At::new(network, batch, &config.grid()?, state)?))
 }
 
 /// A layer of the bench `transformer`.
-fn encoder(width: usize) -> Result<Box<dyn Layer>, StepError> {
+fn encoder(width: usize, device: &Device) -> Result<Box<dyn Layer>, StepError> {
     let (samples, length) = (8, 64);
     let config = TransformerConfig { max_length: length, pad: None, ..TransformerConfig::encoder(4, width, 1000, 49) };
-    let network = config.init(0..4, 1, 0, &Device::flex())?;
-    let tokens = Tensor::zeros([samples, length], &Device::flex());
+    let network = config.init(0..4, 1, 0, device)?;
+    let tokens = Tensor::zeros([samples, length], device);
     let batch = network.batch(&tokens, Pass::Training(None));
-    Ok(Box::new(At::new(network, batch, &config.grid()?, TensorState(numbers([samples, length, width])))?))
+    Ok(Box::new(At::new(network, batch, &config.grid()?, TensorState(numbers([samples, length, width], device)))?))
 }
 
 /// A step of the bench `gru`: two cells.
-fn gru(form: GruForm) -> Result<Box<dyn Layer>, StepError> {
+fn gru(form: GruForm, device: &Device) -> Result<Box<dyn Layer>, StepError> {
     let (samples, length, inputs, hidden, cells) = (100, 4, 9, 100, 2);
     let config = GruConfig { form, ..GruConfig::new(length, inputs, hidden, cells, 6) };
-    let network = config.init(0..length, 0, &Device::flex())?;
-    let batch = network.batch(&numbers([samples, length, inputs]).into(), Pass::Training(None));
+    let network = config.init(0..length, 0, device)?;
+    let batch = network.batch(&numbers([samples, length, inputs], device).into(), Pass::Training(None));
     let batch = network.prepare(batch);
-    Ok(Box::new(At::new(network, batch, &config.grid()?, TensorState(numbers([cells, samples, hidden])))?))
+    Ok(Box::new(At::new(network, batch, &config.grid()?, TensorState(numbers([cells, samples, hidden], device)))?))
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn every_case_does_every_operation() {
         for case in CASES {
-            let layer = layer(case).unwrap();
+            let layer = layer(case, &Device::flex()).unwrap();
             for operation in Operation::ALL {
                 layer.prepare(operation).unwrap()().unwrap();
             }
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_no_layer_is_refused_with_the_names() {
         for text in ["", "conv", "conv:0", "conv:-1", "gru:4", "mlp:3"] {
-            let message = layer(text).err().unwrap().to_string();
+            let message = layer(text, &Device::flex()).err().unwrap().to_string();
             assert!(message.contains("gru:implicit") && message.contains(&format!("{text:?}")), "{message}");
         }
     }

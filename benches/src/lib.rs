@@ -22,10 +22,10 @@ mod way;
 
 pub use built::{Batch, Built, SamplesFn};
 pub use case::{Case, CaseError, RUN, Visit};
-pub use compare::{CompareArgs, compare, on_ranks};
+pub use compare::{CompareArgs, compare, on_ranks, own_device};
 pub use parameters::Parameters;
 pub use presets::{Group, Preset};
-pub use record::{kind_of_ranks, report};
+pub use record::{device_name, kind_of_ranks, report};
 pub use variants::{At, Errors, StepTime, Variant, measure_errors, time_in_turns, train};
 pub use way::{Way, WayError};
 

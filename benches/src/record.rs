@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use braidnet::comm::under_mpi;
+use braidnet::device::{DeviceKind, DeviceSpec};
 use braidnet::monitor::{Framework, Measurement, Seconds, Transport};
 use braidnet::prelude::*;
 
@@ -13,7 +14,7 @@ pub fn kind_of_ranks() -> &'static str {
     if under_mpi() { "processes (MPI)" } else { "threads" }
 }
 
-/// Prints a line per variant, with speed-ups over the first, and appends one to `json`. For the first rank.
+/// Prints a line per variant, with speed-ups over the first, and appends one to `json`, with the device. For the first rank.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -21,7 +22,7 @@ pub fn report<N: Network>(
     bench: &str,
     networks: &[Built<N>],
     variants: &[Variant],
-    json: Option<&Path>,
+    (json, device): (Option<&Path>, DeviceSpec),
 ) -> Result<(), TrainError> {
     let width = variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0).max(20);
     println!(
@@ -40,7 +41,7 @@ pub fn report<N: Network>(
         let Some(seconds) = Seconds::of(variant.steps.iter().map(|step| step.seconds)) else { continue };
         println!("  {}", line(variant, &seconds, *first.get_or_insert(seconds.median), width));
         if let (Some(path), Some(built)) = (json, networks.get(variant.network)) {
-            measurement(bench, built.name.clone(), variant, seconds).append(path)?;
+            measurement((bench, built.name.clone(), device), variant, seconds).append(path)?;
         }
     }
     Ok(())
@@ -71,7 +72,12 @@ fn waiting(variant: &Variant) -> Option<f64> {
     Seconds::of(variant.steps.iter().map(|step| step.waiting)).map(|waiting| waiting.median)
 }
 
-fn measurement(bench: &str, case: String, variant: &Variant, seconds: Seconds) -> Measurement {
+/// What a measurement says of a device: `cpu`, or what was typed.
+pub fn device_name(device: DeviceSpec) -> String {
+    if device.kind == DeviceKind::Flex { "cpu".to_owned() } else { device.to_string() }
+}
+
+fn measurement((bench, case, device): (&str, String, DeviceSpec), variant: &Variant, seconds: Seconds) -> Measurement {
     Measurement {
         bench: bench.to_owned(),
         case,
@@ -79,7 +85,7 @@ fn measurement(bench: &str, case: String, variant: &Variant, seconds: Seconds) -
         by: Framework::Braidnet,
         ranks: variant.ranks,
         transport: if under_mpi() { Transport::Mpi } else { Transport::Threads },
-        device: "cpu".to_owned(),
+        device: device_name(device),
         seconds: Some(seconds),
         waiting: waiting(variant),
         gradient_error: variant.errors.map(|errors| errors.gradient),
@@ -100,12 +106,18 @@ mod tests {
         let mut variant = Variant::new(Way::sequential(), 2);
         variant.steps = vec![StepTime { seconds: 0.25, waiting: 0.5 }];
         variant.errors = Some(Errors { gradient: 0.01, state: 0.002 });
-        let measured = measurement("study", "conv:8x1@4".into(), &variant, Seconds::of([0.25]).unwrap());
+        let measured = measurement(
+            ("study", "conv:8x1@4".into(), DeviceKind::Flex.into()),
+            &variant,
+            Seconds::of([0.25]).unwrap(),
+        );
         assert_eq!(
             (measured.waiting, measured.gradient_error, measured.state_error),
             (Some(0.5), Some(0.01), Some(0.002))
         );
         assert_eq!((measured.gradient_error_trained, measured.peak_bytes), (None, None));
+        assert_eq!(measured.device, "cpu");
+        assert_eq!(device_name("cuda:1".parse().unwrap()), "cuda:1");
         let line = line(&variant, &measured.seconds.unwrap(), 0.5, 6);
         for part in ["seq", "250.0 (250.0-250.0)", "2.00", "50.0 %", "1.000 %,  0.200 %"] {
             assert!(line.contains(part), "{part} in {line}");

@@ -39,6 +39,8 @@ pub(crate) fn time<N: Network>(
         let gradients = reducer.finish()?;
         let waiting_for_sums = if mesh.data().size() > 1 { summed.elapsed().as_secs_f64() } else { 0.0 };
         optimizer.step(&mut model, gradients);
+        // A GPU may still be at work.
+        model.device().sync().map_err(|error| comm.abort(&error.to_string()))?;
         let own = [start.elapsed().as_secs_f64(), report.seconds_waiting + waiting_for_sums];
         let all = comm.all_gather(own.to_vec(), &())?;
         if step >= WARM_UP {

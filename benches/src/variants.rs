@@ -222,7 +222,7 @@ mod tests {
     fn exact_ways_have_no_errors_and_others_those_of_the_parameters() {
         for text in ["conv:16x3@4", "encoder:16@1", "blocks:2@4"] {
             let case: Case = text.parse().unwrap();
-            let all = launch(&Launch::ranks(Some(2)), |world| case.visit(3, Measure(&world))).unwrap();
+            let all = launch(&Launch::ranks(Some(2)), |world| case.visit(3, &Device::flex(), Measure(&world))).unwrap();
             let gradient = |variant: usize, at: usize| all[0][variant][at].unwrap().gradient;
             assert_eq!([gradient(0, 0), gradient(0, 1)], [0.0; 2], "{text}");
             for variant in [1, 2] {

@@ -22,6 +22,9 @@ const RANKS: [usize; 4] = [1, 2, 3, 4];
 const RANKS_LIMIT: Duration = Duration::from_secs(300);
 
 const DOCS: &str = "documentation";
+const GPUS: &str = "devices besides the processor, check";
+/// What [`GPUS`] checks: one feature for every other code path of burn's.
+const GPU_FEATURES: &str = "cuda,vulkan,webgpu,ndarray";
 const TESTS_UNDER_MPIRUN: &str = "tests under mpirun";
 const BENCH: &str = "quick bench";
 const EXAMPLES: &str = "examples, build";
@@ -33,8 +36,8 @@ const KILLS: &str = "killed and resumed under mpirun";
 ///
 /// The formatting; what a build with MPI needs, installed if missing, where that takes no password; lints;
 /// documentation; tests with ranks on threads; tests with ranks under mpirun; examples in tiny configurations;
-/// jobs with a rank that fails; a training that is killed and resumed; plans; a bench that times nothing to pass or fail. Steps
-/// that cannot run here are left out, and the table at the end says why.
+/// jobs with a rank that fails; a training that is killed and resumed; that the code for GPUs compiles, which needs none; plans;
+/// a bench that times nothing to pass or fail. Steps that cannot run here are left out, and the table at the end says why.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Only the formatting, lints, and tests with ranks on threads; installs nothing
@@ -69,7 +72,7 @@ fn check(options: &Options, steps: &mut Steps) -> Result<()> {
         check_on_threads(options, steps, workspace)?;
     }
     if options.quick {
-        steps.leave_out("tests under mpirun, examples, plans and the quick bench", "--quick");
+        steps.leave_out("tests under mpirun, examples, GPUs, plans and the quick bench", "--quick");
         return Ok(());
     }
     match &mpi {
@@ -80,6 +83,7 @@ fn check(options: &Options, steps: &mut Steps) -> Result<()> {
     if options.only_mpi {
         return Ok(());
     }
+    steps.run(GPUS, check_gpus)?;
     steps.run("plans", || plan::check(workspace))?;
     // Its ratios are to be read; no time makes it fail.
     steps.run(BENCH, || bench::quick(workspace))
@@ -121,6 +125,14 @@ fn check_on_threads(options: &Options, steps: &mut Steps, workspace: Workspace) 
         steps.run(DOCS, || run(command.env("RUSTDOCFLAGS", "-D warnings")))?;
     }
     steps.run("tests on threads", || run(&mut workspace.command("test", &[])))
+}
+
+/// That the code for GPUs compiles: not linked, so nothing of theirs need be here.
+fn check_gpus() -> Result<()> {
+    // In a folder of its own: other features of burn would have it compiled again by every other step.
+    let options = ["-p", "braidnet", "--features", GPU_FEATURES, "--target-dir", "target/gpu"];
+    // The builds of cubecl's compiler for CUDA leave the LLVM out that they otherwise download: only linking needs it.
+    run(cargo("check", &options).env("DOCS_RS", "1"))
 }
 
 /// The test programs of several ranks, one process a rank.

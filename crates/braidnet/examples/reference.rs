@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use braidnet::comm::mpi_world_size;
 use braidnet::describe;
+use braidnet::monitor::logging;
 use braidnet::nn::absorb_statistics;
 use braidnet::prelude::*;
 use clap::Parser;
@@ -37,6 +38,8 @@ struct Options {
     /// Rank counts, one after the other; under mpirun at most the ranks started, and all of them by default.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     ranks: Vec<usize>,
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Errors of one schedule.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
 
 fn compare_all() -> anyhow::Result<ExitCode> {
     let mut options = Options::parse();
+    logging::init(None)?;
     if let Some(size) = mpi_world_size() {
         let given = std::env::args().any(|a| a.starts_with("--ranks"));
         options.ranks = if given { options.ranks } else { vec![size] };
@@ -109,12 +113,15 @@ fn schedules() -> Vec<(String, Schedule)> {
 /// Returns the number of failures, the same on all ranks that took part.
 fn run(world: &Communicator, files: &[File], options: &Options) -> anyhow::Result<usize> {
     let mut failures = 0;
+    // Of all ranks, only to know which share a machine.
+    let all = MeshConfig { layer_ranks: Degree::Auto, data_ranks: Degree::Exactly(1) };
+    let device = options.device.device(&Mesh::new(world, &all, world.size())?)?;
     for file in files {
         let family = Family::of(file)?;
         for &n in &options.ranks {
             let Some(comm) = world.first_ranks(n)? else { continue };
             for (name, schedule) in schedules() {
-                let Some(outcome) = compare(file, &family, &schedule, &comm)? else { continue };
+                let Some(outcome) = compare(file, &family, &schedule, (&comm, &device))? else { continue };
                 let Outcome { loss, output, gradient, worst, iterations: [forward, backward] } = &outcome;
                 let verdict = if outcome.passes() { "ok" } else { "FAILS" };
                 failures += usize::from(!outcome.passes());
@@ -135,35 +142,42 @@ fn run(world: &Communicator, files: &[File], options: &Options) -> anyhow::Resul
 }
 
 /// The errors of one schedule on the ranks of `comm`; on its last rank, `None` elsewhere.
-fn compare(file: &File, family: &Family, schedule: &Schedule, comm: &Communicator) -> anyhow::Result<Option<Outcome>> {
-    let device = Device::flex();
+fn compare(
+    file: &File,
+    family: &Family,
+    schedule: &Schedule,
+    (comm, device): (&Communicator, &Device),
+) -> anyhow::Result<Option<Outcome>> {
     match family {
         Family::OdeNet2d(config) => {
-            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            let batch = family::images::<4>(file, &config.image, config.classes)?;
+            let init = |layers| Ok(config.init(layers, 1, 0, device)?);
+            let batch = family::images::<4>(file, &config.image, config.classes, device)?;
             compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
         Family::OdeNet3d(config) => {
-            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            let batch = family::images::<5>(file, &config.voxels, config.classes)?;
+            let init = |layers| Ok(config.init(layers, 1, 0, device)?);
+            let batch = family::images::<5>(file, &config.voxels, config.classes, device)?;
             compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
         Family::Blocks(config) => {
-            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            let batch = family::images::<4>(file, &config.image, config.classes)?;
+            let init = |layers| Ok(config.init(layers, 1, 0, device)?);
+            let batch = family::images::<4>(file, &config.image, config.classes, device)?;
             compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
         Family::Transformer(config) => {
-            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            compare_network((file, schedule, comm), &config.grid()?, init, family::sequences(file, config)?, config.pad)
+            let init = |layers| Ok(config.init(layers, 1, 0, device)?);
+            let batch = family::sequences(file, config, device)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, config.pad)
         }
         Family::EncoderDecoder(config) => {
-            let init = |layers| Ok(config.init(layers, 1, 0, &device)?);
-            compare_network((file, schedule, comm), &config.grid()?, init, family::pairs(file, config)?, config.pad)
+            let init = |layers| Ok(config.init(layers, 1, 0, device)?);
+            let batch = family::pairs(file, config, device)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, config.pad)
         }
         Family::Gru(config) => {
-            let init = |layers| Ok(config.init(layers, 0, &device)?);
-            compare_network((file, schedule, comm), &config.grid()?, init, family::features(file, config)?, None)
+            let init = |layers| Ok(config.init(layers, 0, device)?);
+            let batch = family::features(file, config, device)?;
+            compare_network((file, schedule, comm), &config.grid()?, init, batch, None)
         }
     }
 }

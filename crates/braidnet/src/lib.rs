@@ -11,6 +11,7 @@
 
 pub mod config;
 mod describe;
+pub mod device;
 pub mod options;
 
 pub use braidnet_checkpoint as checkpoint;

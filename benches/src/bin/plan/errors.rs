@@ -6,6 +6,7 @@ use braidnet::prelude::*;
 use braidnet::train::predict::Kind;
 
 use crate::candidates::{Planned, way};
+use crate::measure::on_devices;
 use crate::{Options, PlanError};
 
 /// Most ranks that errors are measured on, where they depend on the ranks.
@@ -31,7 +32,7 @@ pub fn measure(case: Case, planned: &mut Planned, options: &Options) -> Result<(
                 candidate.error = match found {
                     Some((.., error)) => *error,
                     None => {
-                        let error = error_of(case, &setup.schedule, ranks)?;
+                        let error = error_of(case, &setup.schedule, ranks, options)?;
                         known.push((setup.schedule.clone(), ranks, error));
                         error
                     }
@@ -46,15 +47,15 @@ pub fn measure(case: Case, planned: &mut Planned, options: &Options) -> Result<(
 }
 
 /// Relative error of the gradients; nothing where it takes more ranks than can be had.
-fn error_of(case: Case, schedule: &Schedule, ranks: usize) -> Result<Option<f64>, PlanError> {
+fn error_of(case: Case, schedule: &Schedule, ranks: usize, options: &Options) -> Result<Option<f64>, PlanError> {
     if ranks > MOST_RANKS || (ranks > 1 && under_mpi()) {
         return Ok(None);
     }
     if ranks == 1 {
-        let visit = Errors { world: &Communicator::alone(), schedule };
-        return Ok(Some(case.visit(1, visit)?));
+        let (world, device) = (&Communicator::alone(), options.device.device(&Mesh::alone())?);
+        return Ok(Some(case.visit(1, &device, Errors { world, schedule })?));
     }
-    let errors = launch(&Launch::ranks(ranks), |world| case.visit(1, Errors { world: &world, schedule }))?;
+    let errors = on_devices(ranks, options, |world, device| case.visit(1, device, Errors { world, schedule }))?;
     Ok(errors.first().copied())
 }
 

@@ -54,6 +54,8 @@ pub struct Options {
     /// Rounds of measuring
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
+    #[command(flatten)]
+    device: DeviceArgs,
     /// Appends a line of JSON per prediction to this file
     #[arg(long)]
     json: Option<PathBuf>,
@@ -71,6 +73,8 @@ enum PlanError {
     Predict(#[from] PredictError),
     #[error(transparent)]
     Train(#[from] TrainError),
+    #[error(transparent)]
+    Device(#[from] braidnet::device::DeviceError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]

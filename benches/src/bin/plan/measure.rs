@@ -2,8 +2,9 @@
 
 use std::thread::available_parallelism;
 
-use benches::{Built, Case, Variant, Visit, Way, time_in_turns};
+use benches::{Built, Case, Variant, Visit, Way, own_device, time_in_turns};
 use braidnet::comm::{mpi_world_size, under_mpi};
+use braidnet::describe;
 use braidnet::monitor::Seconds;
 use braidnet::prelude::*;
 use braidnet::train::predict::{
@@ -20,9 +21,21 @@ const STEPS: usize = 3;
 /// Measures, and with `--validate` compares; nothing on the other processes of an MPI job.
 pub fn run(case: Case, options: &Options) -> Result<Option<MachineFile>, PlanError> {
     let ranks = mpi_world_size().unwrap_or(2);
-    let measured = launch(&Launch::ranks(ranks), |world| case.visit(1, Measure { world: &world, case, options }))?;
+    let measured = on_devices(ranks, options, |world, device| case.visit(1, device, Measure { world, case, options }))?;
     let measured = measured.into_iter().next().transpose()?;
     Ok(measured.flatten())
+}
+
+/// What `program` finds on so many ranks, each with its device.
+pub fn on_devices<T: Send>(
+    ranks: usize,
+    options: &Options,
+    program: impl Fn(&Communicator, &Device) -> Result<T, TrainError> + Send + Sync,
+) -> Result<Vec<T>, LaunchError> {
+    launch(&Launch::ranks(ranks), |world| {
+        let device = own_device(&options.device, &world).map_err(|error| describe(error.as_ref()))?;
+        program(&world, &device).map_err(|error| error.to_string())
+    })
 }
 
 struct Measure<'a> {

@@ -23,8 +23,8 @@ pub fn train(
     (data, sizes): (&Data<'_>, &Sizes),
 ) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let [train, dev, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
     let mut trainer = trainer(options, phase, mesh, sizes)?;
+    let [train, dev, test] = data.samples(mesh, sizes, &trainer.model().device())?;
     let shows = mesh.world().rank() == 0;
     let mut epochs = Vec::new();
     let outcome = trainer.fit_with(&train, Some(&dev), &mut |trainer, record| {
@@ -92,8 +92,9 @@ fn build(
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<Transformer>> {
     let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    let device = options.device.device(mesh)?;
     run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
-        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+        config.init(layers, run, options.training.seed, &device)
     })
 }
 

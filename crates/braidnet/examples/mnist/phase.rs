@@ -29,11 +29,11 @@ pub struct Trained {
 /// Trains on all ranks of `mesh`.
 pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let device = options.device.device(mesh);
+    let device = options.device.device(mesh)?;
     let ([train, test], Sizes { n: [n_train, n_test], rows, cols }) = data.samples(mesh, &device)?;
     ensure!(n_train > 0 && n_test > 0, "{n_train} training and {n_test} test images: at least 1 of each is needed");
 
-    let mut trainer = trainer(options, phase, mesh, [1, rows, cols])?;
+    let mut trainer = trainer(options, phase, mesh, ([1, rows, cols], &device))?;
     let shows = mesh.world().rank() == 0;
     let before = spread_within_runs(trainer.model())?;
     let outcome = trainer.fit(&train, Some(&test))?;
@@ -59,25 +59,26 @@ pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data<'_>)
 pub fn dry_run(options: &Options, mesh: &Mesh) -> anyhow::Result<()> {
     let schedule = options.schedule.schedule();
     let phase = Phase { name: "dry run".to_owned(), schedule: &schedule, configuration: None, is_baseline: false };
-    let plan = trainer(options, &phase, mesh, [1, 28, 28])?.plan()?;
+    let device = options.device.device(mesh)?;
+    let plan = trainer(options, &phase, mesh, ([1, 28, 28], &device))?.plan()?;
     if mesh.world().rank() == 0 {
         print!("{plan}");
     }
     Ok(())
 }
 
-/// The trainer of a network for images of shape `image`, announced on the first rank.
+/// The trainer of a network for images of shape `image` on a device, announced on the first rank.
 fn trainer(
     options: &Options,
     phase: &Phase<'_>,
     mesh: &Mesh,
-    image: [usize; 3],
+    (image, device): ([usize; 3], &Device),
 ) -> anyhow::Result<Trainer<OdeNet2d, Tensor<1, Int>>> {
     let config = options.network.config(image, mnist::CLASSES);
     if mesh.world().rank() == 0 {
         announce(options, &config, phase);
     }
-    let model = build(options, &config, phase.schedule, mesh)?;
+    let model = build(options, &config, phase.schedule, (mesh, device))?;
     let training = training(options, phase);
     let description = serde_json::to_value(&config).context("network configuration")?;
     let mut trainer = Trainer::new(mesh, model, phase.schedule, Task::classification(), description, training)?;
@@ -96,11 +97,11 @@ fn build(
     options: &Options,
     config: &OdeNet2dConfig,
     schedule: &Schedule,
-    mesh: &Mesh,
+    (mesh, device): (&Mesh, &Device),
 ) -> anyhow::Result<LayerParallel<OdeNet2d>> {
     let (compared, grid) = (options.schedule.schedule(), config.grid()?);
     run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
-        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+        config.init(layers, run, options.training.seed, device)
     })
 }
 

@@ -18,9 +18,10 @@ pub fn train(
     (data, sizes): (&Data<'_>, &Sizes),
 ) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let [train, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
+    let trainer = trainer(options, phase, mesh, sizes)?;
+    let [train, test] = data.samples(mesh, sizes, &trainer.model().device())?;
     let files = (options.training.out.as_deref(), options.export.as_deref());
-    fit(trainer(options, phase, mesh, sizes)?, phase, [&train, &test], files)
+    fit(trainer, phase, [&train, &test], files)
 }
 
 /// Prints what every rank would do in a step.
@@ -56,8 +57,9 @@ fn trainer(
         announce(options, &config, phase, sizes);
         announce_levels(&config, phase.schedule, &grid)?;
     }
+    let device = options.device.device(mesh)?;
     let model = run::spread((&compared, phase.schedule), (&grid, config.coarse), mesh, |layers, run| {
-        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+        config.init(layers, run, options.training.seed, &device)
     })?;
     let description = serde_json::to_value(&config).context("network configuration")?;
     let training = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };

@@ -242,48 +242,57 @@ fn gru(file: &File) -> anyhow::Result<GruConfig> {
 }
 
 /// The sequences of features of a file, and their classes.
-pub fn features(file: &File, config: &GruConfig) -> anyhow::Result<Batch<Sequences>> {
+pub fn features(file: &File, config: &GruConfig, device: &Device) -> anyhow::Result<Batch<Sequences>> {
     let shape = file.tensor("input.x", None)?.shape.clone();
     let [size, length, width] = shape[..] else {
         bail!("{}: input.x has shape {shape:?}, expected [batch, steps, inputs]", file.name)
     };
     let x = file.tensor("input.x", Some(&[size, config.length, config.inputs.width()]))?;
     let values: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
-    let input = Tensor::<3>::from_data(TensorData::new(values, [size, length, width]), &Device::flex());
-    Ok(Batch { size, input: input.into(), target: ids(file.ids("input.target", &[size], config.classes)?, [size]) })
+    let input = Tensor::<3>::from_data(TensorData::new(values, [size, length, width]), device);
+    Ok(Batch {
+        size,
+        input: input.into(),
+        target: ids(file.ids("input.target", &[size], config.classes)?, [size], device),
+    })
 }
 
-fn ids<const D: usize>(ids: Vec<i64>, shape: [usize; D]) -> Tensor<D, Int> {
-    Tensor::from_data(TensorData::new(ids, shape), &Device::flex())
+fn ids<const D: usize>(ids: Vec<i64>, shape: [usize; D], device: &Device) -> Tensor<D, Int> {
+    Tensor::from_data(TensorData::new(ids, shape), device)
 }
 
 /// The images or voxels of a file, of such channels and extents, and their classes.
-pub fn images<const D: usize>(file: &File, image: &[usize], classes: usize) -> anyhow::Result<Batch<Tensor<D>>> {
+pub fn images<const D: usize>(
+    file: &File,
+    image: &[usize],
+    classes: usize,
+    device: &Device,
+) -> anyhow::Result<Batch<Tensor<D>>> {
     let [size, ..] = file.tensor("input.x", None)?.shape[..] else { bail!("{}: input.x has no batch", file.name) };
     let shape: Vec<usize> = std::iter::once(size).chain(image.iter().copied()).collect();
     let x = file.tensor("input.x", Some(&shape))?;
     let pixels: Vec<f32> = x.values.iter().map(|v| *v as f32).collect();
-    let input = Tensor::from_data(TensorData::new(pixels, shape), &Device::flex());
-    Ok(Batch { size, input, target: ids(file.ids("input.target", &[size], classes)?, [size]) })
+    let input = Tensor::from_data(TensorData::new(pixels, shape), device);
+    Ok(Batch { size, input, target: ids(file.ids("input.target", &[size], classes)?, [size], device) })
 }
 
 /// The sequences of a file, and the classes of all positions.
-pub fn sequences(file: &File, config: &TransformerConfig) -> anyhow::Result<Batch<Tensor<2, Int>>> {
+pub fn sequences(file: &File, config: &TransformerConfig, device: &Device) -> anyhow::Result<Batch<Tensor<2, Int>>> {
     let [size, length] = shape(file, "input.x")?;
-    let input = ids(file.ids("input.x", &[size, length], config.vocabulary)?, [size, length]);
+    let input = ids(file.ids("input.x", &[size, length], config.vocabulary)?, [size, length], device);
     let target = file.ids("input.target", &[size, length], config.classes)?;
-    Ok(Batch { size, input, target: ids(target, [size * length]) })
+    Ok(Batch { size, input, target: ids(target, [size * length], device) })
 }
 
 /// The sources and shifted targets of a file, and the targets.
-pub fn pairs(file: &File, config: &EncoderDecoderConfig) -> anyhow::Result<Batch<SourceTarget>> {
+pub fn pairs(file: &File, config: &EncoderDecoderConfig, device: &Device) -> anyhow::Result<Batch<SourceTarget>> {
     let [size, source] = shape(file, "input.source")?;
     let [_, length] = shape(file, "input.shifted_target")?;
     let [sources, targets] = config.vocabularies;
     let input = SourceTarget {
-        source: ids(file.ids("input.source", &[size, source], sources)?, [size, source]),
-        target: ids(file.ids("input.shifted_target", &[size, length], targets)?, [size, length]),
+        source: ids(file.ids("input.source", &[size, source], sources)?, [size, source], device),
+        target: ids(file.ids("input.shifted_target", &[size, length], targets)?, [size, length], device),
     };
     let target = file.ids("input.target", &[size, length], targets)?;
-    Ok(Batch { size, input, target: ids(target, [size * length]) })
+    Ok(Batch { size, input, target: ids(target, [size * length], device) })
 }

@@ -55,14 +55,14 @@ pub struct Trained {
 /// Trains on all ranks of `mesh`.
 pub fn train(options: &Options, phase: &Phase, mesh: &Mesh, text: &Text) -> anyhow::Result<Trained> {
     braidnet::train::memory::reset_peak();
-    let [train, validation] = text.windows(mesh, &options.device.device(mesh));
     let shows = mesh.world().rank() == 0;
     let described = Described::new(&text.network, &text.split.characters);
+    let mut trainer = trainer(options, &phase.schedule, mesh, &described, config(options, phase))?;
+    let [train, validation] = text.windows(mesh, &trainer.model().device());
     if shows {
         announce(options, phase, &described);
         println!("  {} training and {} validation windows of {} characters", train.n, validation.n, options.length);
     }
-    let mut trainer = trainer(options, &phase.schedule, mesh, &described, config(options, phase))?;
     let before = spread_within_runs(trainer.model())?;
     let outcome = trainer.fit(&train, Some(&validation))?;
     let accuracy = match (outcome.test, outcome.end) {
@@ -172,8 +172,9 @@ fn build(
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<Transformer>> {
     let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    let device = options.device.device(mesh)?;
     run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
-        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+        config.init(layers, run, options.training.seed, &device)
     })
 }
 

@@ -21,9 +21,10 @@ pub fn train(
     (data, sizes): (&Data<'_>, &Sizes),
 ) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let [train, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
+    let trainer = trainer(options, phase, mesh, sizes)?;
+    let [train, test] = data.samples(mesh, sizes, &trainer.model().device())?;
     let files = (options.training.out.as_deref(), options.export.as_deref());
-    fit(trainer(options, phase, mesh, sizes)?, phase, [&train, &test], files)
+    fit(trainer, phase, [&train, &test], files)
 }
 
 /// Prints what every rank would do in a step.
@@ -51,8 +52,9 @@ fn trainer(
     let (compared, grid) = (options.schedule.schedule(), config.grid()?);
     let TrainingArgs { batch, micro_batches, seed, .. } = options.training;
     let samples = options.balance.samples(batch / (mesh.shape().data_ranks * micro_batches));
+    let device = options.device.device(mesh)?;
     let model = spread_balanced((&compared, phase.schedule), (&grid, config.coarse), mesh, samples, |layers, run| {
-        config.init(layers, run, seed, &options.device.device(mesh))
+        config.init(layers, run, seed, &device)
     })?;
     let description = serde_json::to_value(&config).context("network configuration")?;
     let training = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };

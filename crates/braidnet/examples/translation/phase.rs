@@ -32,8 +32,8 @@ pub struct Trained {
 /// Trains on all ranks of `mesh`, and translates the test set.
 pub fn train(options: &Options, phase: &Phase<'_>, mesh: &Mesh, data: &Data) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let [train, test] = data.samples(options, mesh, &options.device.device(mesh))?;
     let mut trainer = trainer(options, phase, mesh, data)?;
+    let [train, test] = data.samples(options, mesh, &trainer.model().device())?;
     let outcome = trainer.fit(&train, Some(&test))?;
     let mut right = None;
     if outcome.end == End::Finished {
@@ -87,8 +87,9 @@ fn build(
     mesh: &Mesh,
 ) -> anyhow::Result<LayerParallel<EncoderDecoder>> {
     let (compared, grid) = (options.schedule.schedule(), config.grid()?);
+    let device = options.device.device(mesh)?;
     run::spread((&compared, schedule), (&grid, config.coarse), mesh, |layers, run| {
-        config.init(layers, run, options.training.seed, &options.device.device(mesh))
+        config.init(layers, run, options.training.seed, &device)
     })
 }
 

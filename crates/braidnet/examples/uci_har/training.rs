@@ -20,9 +20,10 @@ pub fn train(
     (data, sizes): (&Data<'_>, &Sizes),
 ) -> anyhow::Result<Trained> {
     memory::reset_peak();
-    let [train, test] = data.samples(mesh, sizes, &options.device.device(mesh))?;
+    let trainer = trainer(options, phase, mesh, sizes)?;
+    let [train, test] = data.samples(mesh, sizes, &trainer.model().device())?;
     let files = (options.training.out.as_deref(), options.export.as_deref());
-    fit(trainer(options, phase, mesh, sizes)?, phase, [&train, &test], files)
+    fit(trainer, phase, [&train, &test], files)
 }
 
 /// Prints what every rank would do in a step.
@@ -48,8 +49,9 @@ fn trainer(
         announce(options, &config, phase, sizes);
     }
     let (schedules, grid) = ((phase.schedule, phase.schedule), config.grid()?);
+    let device = options.device.device(mesh)?;
     let model = run::spread(schedules, (&grid, config.coarse_input), mesh, |steps, _| {
-        config.init(steps, options.training.seed, &options.device.device(mesh))
+        config.init(steps, options.training.seed, &device)
     })?;
     let description = serde_json::to_value(&config).context("network configuration")?;
     let training = TrainerConfig { configuration: phase.configuration.clone(), ..options.training.config() };

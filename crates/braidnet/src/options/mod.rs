@@ -14,12 +14,12 @@ mod voxels;
 
 pub use balance::{BalanceArgs, BalanceName};
 pub use blocks::{BlockArgs, NormName, PoolingName};
-pub use device::{DeviceArgs, DeviceKind};
+pub use device::DeviceArgs;
 pub use gru::{CoarseInputName, GruArgs, GruCoarseName, GruFormName};
 pub use launch::LaunchArgs;
 pub use network::{CoarseName, DepthInitName, NetworkArgs, OpeningName};
 pub use schedule::{ActivationsName, GuessName, RelaxationName, ScheduleArgs, ScheduleName, SolverName};
 pub use space::{RestrictionName, SpaceArgs};
-pub use training::{ControlName, DecayName, OnNanName, OptimizerName, TrainingArgs};
+pub use training::{ControlName, DecayName, OnNanName, OptimizerName, PrecisionName, TrainingArgs};
 pub use transformer::{ActivationName, PositionsName, TransformerArgs};
 pub use voxels::VoxelArgs;
