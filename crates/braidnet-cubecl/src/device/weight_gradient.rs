@@ -105,12 +105,12 @@ impl Tile {
 
     /// Numbers between the planes of two input channels in shared memory: odd, so that they lie in different banks.
     fn input_plane(&self) -> usize {
-        (self.rows + 2) * (self.columns + 2) | 1
+        ((self.rows + 2) * (self.columns + 2)) | 1
     }
 
     /// Likewise of two output channels.
     fn delta_plane(&self) -> usize {
-        self.rows * self.columns | 1
+        (self.rows * self.columns) | 1
     }
 
     /// Where the output channels begin in shared memory, behind the input channels.

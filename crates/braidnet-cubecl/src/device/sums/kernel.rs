@@ -33,7 +33,7 @@ pub(super) fn channel_sums_kernel(
     while half > 0 {
         sync_cube();
         if unit < half {
-            sums[unit] = sums[unit] + sums[unit + half];
+            sums[unit] += sums[unit + half];
         }
         half /= 2;
     }
