@@ -23,8 +23,8 @@ const RANKS_LIMIT: Duration = Duration::from_secs(300);
 
 const DOCS: &str = "documentation";
 const GPUS: &str = "devices besides the processor, check";
-/// What [`GPUS`] checks: one feature for every other code path of burn's.
-const GPU_FEATURES: &str = "cuda,vulkan,webgpu,ndarray";
+/// What [`GPUS`] checks.
+const GPU_FEATURES: &str = "cuda,rocm,vulkan,metal,webgpu,ndarray";
 const TESTS_UNDER_MPIRUN: &str = "tests under mpirun";
 const BENCH: &str = "quick bench";
 const EXAMPLES: &str = "examples, build";
