@@ -2,11 +2,35 @@
 
 use burn::tensor::Tensor;
 
+pub(crate) fn axpy<const D: usize>(_: &Tensor<D>, _: f32, _: &Tensor<D>) -> Option<Tensor<D>> {
+    None
+}
+
 pub(crate) fn join<const D: usize>(_: &[Tensor<D>]) -> Option<Tensor<D>> {
     None
 }
 
 pub(crate) fn split<const D: usize>(_: &Tensor<D>, _: usize) -> Option<Vec<Tensor<D>>> {
+    None
+}
+
+pub(crate) fn join_all(_: &[Vec<Tensor<1>>]) -> Option<Vec<Tensor<1>>> {
+    None
+}
+
+pub(crate) fn split_all(_: &[Tensor<1>], _: usize) -> Option<Vec<Vec<Tensor<1>>>> {
+    None
+}
+
+pub(crate) fn alignment(_: &Tensor<1>) -> Option<usize> {
+    None
+}
+
+pub(crate) fn pack(_: &[Tensor<1>]) -> Option<Tensor<1>> {
+    None
+}
+
+pub(crate) fn unpack(_: &Tensor<1>, _: &[usize]) -> Option<Vec<Tensor<1>>> {
     None
 }
 

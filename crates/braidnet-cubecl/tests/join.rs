@@ -1,13 +1,13 @@
-//! Stacks without copies: what is joined, and that nobody's numbers change under anybody's hands.
+//! Stacks, without copies where that can be: what is joined and split, and that nobody's numbers change under anybody's hands.
 
 #![allow(clippy::single_range_in_vec_init, reason = "burn's slices of the first axis")]
 #![allow(clippy::expect_used)]
 
 mod common;
 
-use braidnet_cubecl::{join, split};
+use braidnet_cubecl::{axpy, join, split};
 use burn::tensor::{Device, Tensor};
-use common::{devices, filled, numbers};
+use common::{assert_close, devices, filled, numbers};
 
 /// Rows of 256 bytes: whatever the devices here want of addresses.
 const ROW: usize = 64;
@@ -62,32 +62,86 @@ fn parts_outlive_their_stack() {
 }
 
 #[test]
-fn what_does_not_follow_is_not_joined() {
+fn what_does_not_follow_is_copied() {
     for device in devices() {
-        let (stack, _) = stack(6, device);
-        let parts = split(&stack, 3).expect("aligned");
-        let [a, b, c] = [0, 1, 2].map(|i| parts[i].clone());
-        assert!(join(&[b.clone(), a.clone()]).is_none(), "the other way round");
-        assert!(join(&[a.clone(), c.clone()]).is_none(), "a gap");
-        assert!(join(&[a.clone(), a.clone()]).is_none(), "the same twice");
-        assert!(join(&[a.clone(), b.clone(), b.clone()]).is_none(), "the last one twice");
-        assert!(join(&[stack.clone().slice([0..2]), stack.clone().slice([1..3])]).is_none(), "overlapping");
-        assert!(join(&[a.clone(), b.clone() * 2.0]).is_none(), "another buffer");
-        assert!(join(&[a.clone(), stack.clone().slice([2..3])]).is_none(), "another shape");
-        assert!(join(&[a, b.swap_dims(0, 1).reshape([2, ROW])]).is_none(), "another order");
+        let (stack, _) = stack(8, device);
+        let parts = split(&stack, 4).expect("on a device");
+        let [a, b, c, d] = [0, 1, 2, 3].map(|i| parts[i].clone());
+        let joins = |parts: Vec<Tensor<2>>, why: &str| {
+            let expected: Vec<f32> = parts.iter().flat_map(numbers).collect();
+            let joined = join(&parts).expect("on a device");
+            assert_eq!(joined.dims(), [expected.len() / ROW, ROW], "{why}");
+            assert_eq!(numbers(&joined), expected, "{why}");
+        };
+        joins(vec![b.clone(), a.clone()], "the other way round");
+        joins(vec![a.clone(), c.clone()], "a gap");
+        joins(vec![b.clone(), d.clone()], "a gap, from the middle to the end");
+        joins(vec![a.clone(), c.clone(), d.clone()], "gaps that differ");
+        joins(vec![a.clone(), a.clone()], "the same twice");
+        joins(vec![a.clone(), b.clone(), b.clone()], "the last one twice");
+        joins(vec![stack.clone().slice([0..2]), stack.clone().slice([1..3])], "overlapping");
+        joins(vec![a.clone(), b.clone() * 2.0], "another buffer");
+        joins(vec![a.clone(), b.clone().swap_dims(0, 1).reshape([2, ROW])], "another order");
+        let columns = [stack.clone().slice([0..8, 0..32]), stack.clone().slice([0..8, 32..64])];
+        let expected: Vec<f32> = columns.iter().flat_map(numbers).collect();
+        assert_eq!(numbers(&join(&columns).expect("on a device")), expected, "beside each other");
+        assert!(join(&[a, stack.slice([2..3])]).is_none(), "another shape");
         assert!(join::<2>(&[]).is_none(), "nothing");
-        let columns = [stack.clone().slice([0..6, 0..32]), stack.slice([0..6, 32..64])];
-        assert!(join(&columns).is_none(), "beside each other");
     }
 }
 
 #[test]
-fn parts_too_small_for_the_device_are_not_split() {
+fn parts_too_small_for_the_device_are_apart_and_come_together() {
     for device in devices() {
-        let stack: Tensor<2> = filled([4, 3], 1, device);
-        assert!(
-            split(&stack, 4).is_none() || numbers(&split(&stack, 4).expect("just seen")[1]) == numbers(&stack)[3..6]
-        );
+        for (n, rows, columns) in [(4, 1, 3), (7, 2, 5), (3, 1, 300), (1, 3, 3), (70, 1, 1)] {
+            let stack: Tensor<2> = filled([n * rows, columns], 1, device);
+            let expected = numbers(&stack);
+            let parts = split(&stack, n).expect("on a device");
+            drop(stack);
+            let each = rows * columns;
+            for (i, part) in parts.iter().enumerate() {
+                assert_eq!(
+                    (part.dims(), numbers(part)),
+                    ([rows, columns], expected[i * each..(i + 1) * each].to_vec())
+                );
+            }
+            assert_eq!(numbers(&join(&parts).expect("on a device")), expected);
+            // Every other one, as the layers of one stage of all intervals are.
+            let some: Vec<_> = parts.iter().step_by(2).cloned().collect();
+            let of_some: Vec<f32> = some.iter().flat_map(numbers).collect();
+            assert_eq!(numbers(&join(&some).expect("on a device")), of_some);
+            let last = parts.last().expect("one").clone();
+            drop(parts);
+            assert_eq!(numbers(&change(last.clone())).len(), each);
+            assert_eq!(numbers(&last), expected[(n - 1) * each..]);
+        }
+    }
+}
+
+#[test]
+fn many_buffers_come_together() {
+    for device in devices() {
+        for n in [2, 31, 33, 100] {
+            let parts: Vec<Tensor<3>> = (0..n).map(|seed| filled([2, 3, 5], seed, device)).collect();
+            let expected: Vec<f32> = parts.iter().flat_map(numbers).collect();
+            let joined = join(&parts).expect("on a device");
+            assert_eq!((joined.dims(), numbers(&joined)), ([2 * n as usize, 3, 5], expected));
+        }
+    }
+}
+
+#[test]
+fn a_multiple_is_added() {
+    for device in devices() {
+        for shape in [[3, 5], [1, 1], [40, 33], [0, 3]] {
+            let (y, x): (Tensor<2>, Tensor<2>) = (filled(shape, 1, device), filled(shape, 2, device));
+            let expected: Vec<f32> = numbers(&y).iter().zip(numbers(&x)).map(|(y, x)| y - 0.75 * x).collect();
+            let found = axpy(&y, -0.75, &x).expect("on a device");
+            assert_eq!(found.dims(), shape);
+            assert_close(&numbers(&found), &expected);
+            let turned = axpy(&y.clone().transpose(), 2.0, &x.clone().transpose()).expect("on a device");
+            assert_close(&numbers(&turned), &numbers(&(y + x * 2.0).transpose()));
+        }
     }
 }
 
@@ -95,6 +149,7 @@ fn parts_too_small_for_the_device_are_not_split() {
 fn tensors_elsewhere_are_left_to_burn() {
     let tensor: Tensor<2> = filled([4, ROW], 1, &Device::flex());
     assert!(join(std::slice::from_ref(&tensor)).is_none());
+    assert!(axpy(&tensor, 1.0, &tensor).is_none());
     assert!(split(&tensor, 2).is_none());
     for device in devices() {
         let tracked: Tensor<2> = filled([4, ROW], 1, &device.clone().autodiff());

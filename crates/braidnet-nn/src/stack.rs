@@ -8,7 +8,7 @@ use braidnet_mgrit::StepError;
 use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Int, Tensor, TensorData};
 
-use crate::{Gradient, Gradients, Parameter, visit_parameters};
+use crate::{Gradient, Gradients, Parameter, gpu, visit_parameters};
 
 /// Layers side by side, and which parameters they have.
 pub(crate) struct Stack<M> {
@@ -32,8 +32,8 @@ impl<M: Module> Stack<M> {
             return None;
         }
         let ids = (0..first.len()).map(|n| each.iter().map(|parameters| parameters[n].id).collect()).collect();
-        let below = |n: usize| join(each.iter().map(|parameters| parameters[n].values.clone()).collect());
-        let mut below: Vec<Tensor<1>> = (0..first.len()).map(below).collect();
+        let kind = |n: usize| each.iter().map(|parameters| parameters[n].values.clone()).collect();
+        let mut below = join_all((0..first.len()).map(kind).collect());
         below.reverse();
         let module = (*modules.first()?).clone().map(&mut Replace { by: below, layers: modules.len() });
         Some(Self { module, ids: Ids(ids) })
@@ -46,10 +46,16 @@ impl Ids {
     /// # Errors
     /// A gradient of a parameter that the layers do not have.
     pub fn split(&self, gradients: Gradients, rows: &[usize]) -> Result<Vec<Gradients>, StepError> {
+        let ids_of = |gradient: &Gradient| {
+            let id = gradient.id;
+            self.0.iter().find(|ids| ids.first() == Some(&id)).ok_or(Unknown { id })
+        };
+        let kinds =
+            gradients.iter().map(|g| Ok((ids_of(g)?, g.is_statistic))).collect::<Result<Vec<_>, StepError>>()?;
         let mut each: Vec<Gradients> = rows.iter().map(|_| Gradients::with_capacity(gradients.len())).collect();
-        for Gradient { id, values, is_statistic } in gradients {
-            let ids = self.0.iter().find(|ids| ids.first() == Some(&id)).ok_or(Unknown { id })?;
-            for ((row, values), own) in rows.iter().zip(split(values, rows.len())).zip(&mut each) {
+        let values = split_all(gradients.into_iter().map(|gradient| gradient.values).collect(), rows.len());
+        for ((ids, is_statistic), values) in kinds.into_iter().zip(values) {
+            for ((row, values), own) in rows.iter().zip(values).zip(&mut each) {
                 own.push(Gradient { id: ids[*row], values, is_statistic });
             }
         }
@@ -124,16 +130,26 @@ pub(crate) fn tensor_rows<const D: usize>(x: &Tensor<D>, rows: &[usize], of: usi
 
 /// Tensors of equal shape below each other.
 pub(crate) fn join<const D: usize>(tensors: Vec<Tensor<D>>) -> Tensor<D> {
-    if let Some(joined) = crate::gpu::join(&tensors) {
-        return joined;
-    }
-    Tensor::cat(tensors, 0)
+    gpu::join(&tensors).unwrap_or_else(|| Tensor::cat(tensors, 0))
+}
+
+/// [`join`] of the vectors of each kind.
+fn join_all(kinds: Vec<Vec<Tensor<1>>>) -> Vec<Tensor<1>> {
+    gpu::join_all(&kinds).unwrap_or_else(|| kinds.into_iter().map(join).collect())
 }
 
 /// The inverse of [`join`].
 pub(crate) fn split<const D: usize>(x: Tensor<D>, n: usize) -> Vec<Tensor<D>> {
+    if let Some(parts) = gpu::split(&x, n) {
+        return parts;
+    }
     let rows = x.dims()[0] / n;
     (0..n).map(|i| x.clone().narrow(0, i * rows, rows)).collect()
+}
+
+/// The inverse of [`join_all`].
+fn split_all(stacks: Vec<Tensor<1>>, n: usize) -> Vec<Vec<Tensor<1>>> {
+    gpu::split_all(&stacks, n).unwrap_or_else(|| stacks.into_iter().map(|stack| split(stack, n)).collect())
 }
 
 #[cfg(test)]

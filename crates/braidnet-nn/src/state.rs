@@ -6,6 +6,7 @@ use braidnet_mgrit::State;
 use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData};
 
 use crate::Recorded;
+use crate::gpu;
 use crate::host::{Numbers, change, on_host, single};
 use crate::stack::{join, split};
 
@@ -77,7 +78,7 @@ impl<const D: usize> State for TensorState<D> {
         self.0.inplace(|u| match a {
             1.0 => u + x,
             -1.0 => u - x,
-            a => u + x * a,
+            a => gpu::axpy(&u, a as f32, &x).unwrap_or_else(|| u + x * a),
         });
     }
 

@@ -77,9 +77,12 @@ impl<R: RightHandSide> BlockOn<'_, R> {
             && layers(a).is_some_and(|of_a| layers(b) == Some(of_a))
     }
 
-    /// Places of steps that are done together.
+    /// Places of steps that are done together. In the order of the layers, in which their parameters and, from an earlier call,
+    /// their states lie.
     pub(crate) fn groups(&self, steps: &[Step]) -> Vec<Vec<usize>> {
-        grouped(steps.len(), |a, b| self.are_alike(&steps[a], &steps[b]))
+        let mut groups = grouped(steps.len(), |a, b| self.are_alike(&steps[a], &steps[b]));
+        groups.iter_mut().for_each(|group| group.sort_by_key(|place| steps[*place].layer));
+        groups
     }
 
     /// Places of steps that are pulled back together: their linearisations were made in one call. In the order of that call.

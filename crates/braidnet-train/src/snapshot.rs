@@ -145,7 +145,14 @@ pub(crate) fn restore<N: Network>(
 }
 
 /// A moment in burn's layout.
+///
+/// # Errors
+/// If it has not as many numbers as its parameter.
 fn moment_data(tensor: &NamedTensor, p: &Parameter) -> Result<TensorData, TrainError> {
+    if tensor.shape.iter().product::<usize>() != p.shape.iter().product::<usize>() {
+        let reason = format!("{} has the shape {:?}, its parameter {:?}", tensor.name, tensor.shape, p.shape);
+        return Err(TrainError::Record { reason });
+    }
     let data = TensorData::new(tensor.to_f32()?, tensor.shape.clone());
     Ok(match tensor.shape[..] {
         [rows, columns] if p.transposed && tensor.shape == p.shape => {

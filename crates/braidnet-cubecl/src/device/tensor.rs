@@ -1,6 +1,7 @@
 //! From burn's tensors to buffers on the device, and what all kernels share.
 
 use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::cubecl::server::Handle;
 use burn_cubecl::cubecl::{self, prelude::*};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
@@ -8,6 +9,8 @@ use burn_cubecl::{CubeBackend, kernel::into_contiguous};
 
 /// Kernels count elements in 32 bits, and add to such counts, so half the range is left free.
 const MAX_ELEMENTS: usize = 1 << 31;
+/// Threads of a cube where each has an element of its own.
+const THREADS: u32 = 256;
 
 /// The buffer of `tensor`, if it is a plain tensor of 32-bit floats on a device that runs the kernels.
 pub(super) fn plain<const D: usize>(tensor: &Tensor<D>) -> Option<CubeTensor> {
@@ -33,6 +36,28 @@ pub(super) fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Opt
         .then(|| empty_device_contiguous_dtype(like.client.clone(), like.device.clone(), Shape::new(shape), DType::F32))
 }
 
+/// [`empty`] of the shape of `like`.
+pub(super) fn empty_like(like: &CubeTensor) -> Option<CubeTensor> {
+    let out = empty(like, [like.meta.num_elements()])?;
+    Some(shaped(out.handle, like.meta.shape().clone(), like))
+}
+
+/// What a handle refers to, without gaps, as a tensor on the device of `like`.
+pub(super) fn shaped(handle: Handle, shape: Shape, like: &CubeTensor) -> CubeTensor {
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, like.dtype)
+}
+
+/// The bytes of so many elements.
+pub(super) fn bytes(elements: usize) -> u64 {
+    (elements * size_of::<f32>()) as u64
+}
+
+/// The next count of elements behind `n` at which the device of `like` can bind a part of a buffer.
+pub(super) fn aligned(like: &CubeTensor, n: usize) -> usize {
+    let alignment = like.client.properties().memory.alignment as usize;
+    n.next_multiple_of(alignment.div_ceil(size_of::<f32>()).max(1))
+}
+
 /// The tensor of burn that has the buffer of `tensor`.
 pub(super) fn wrap<const D: usize>(tensor: CubeTensor) -> Tensor<D> {
     Tensor::from_primitive::<CubeBackend>(tensor)
@@ -51,6 +76,20 @@ pub(super) fn dims(tensor: &CubeTensor) -> [usize; 4] {
 /// As many launches of one cube as `count`, in as many axes as the device needs for them.
 pub(super) fn cubes(client: &Client, count: usize) -> CubeCount {
     cubecl::calculate_cube_count_elemwise(client, count, CubeDim::new_single())
+}
+
+/// A launch with a thread for every element.
+pub(super) struct Elements {
+    pub count: CubeCount,
+    pub dim: CubeDim,
+}
+
+impl Elements {
+    /// Of so many elements, and a few threads more.
+    pub fn of(client: &Client, n: usize) -> Self {
+        let dim = CubeDim::new_1d(THREADS);
+        Self { count: cubecl::calculate_cube_count_elemwise(client, n, dim), dim }
+    }
 }
 
 /// Checks that `layers` stacked layers share out `images` and give the images of one.

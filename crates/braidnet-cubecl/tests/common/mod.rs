@@ -12,7 +12,7 @@ use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
-        let devices = [
+        let devices: Vec<Option<Device>> = vec![
             #[cfg(feature = "vulkan")]
             open("vulkan", || Device::vulkan(DeviceKind::default())),
             #[cfg(feature = "wgpu")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use braidnet_nn::Packing;
 use burn::module::ParamId;
 use burn::optim::{DynOptimizer, DynState, StateSink, StateSource};
 use burn::tensor::{Device, TensorData};
@@ -26,11 +27,12 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether both can be put together: the same fields of the same sizes after as many updates.
+    /// Whether both can be put together: the same fields after as many updates.
     pub fn agrees(&self, other: &Self) -> bool {
-        let sizes =
-            |kept: &Self| kept.tensors.iter().map(|(f, data)| (f.clone(), data.num_elements())).collect::<Vec<_>>();
-        self.scalars == other.scalars && sizes(self) == sizes(other)
+        let scalars = |kept: &Self| {
+            kept.scalars.iter().filter(|(f, _)| *f != RANK).map(|(f, v)| (f.clone(), v.clone())).collect::<Vec<_>>()
+        };
+        scalars(self) == scalars(other) && self.tensors.keys().eq(other.tensors.keys())
     }
 
     /// Adds this to `state`.
@@ -78,31 +80,38 @@ fn split(name: &str) -> Result<(u64, String), TrainError> {
     parts.ok_or_else(|| TrainError::Record { reason: format!("{name} does not begin with the number of a parameter") })
 }
 
-/// What `rule` makes of what is kept of parameters that agree, put behind each other; nothing of none.
-pub(super) fn stack(rule: &dyn DynOptimizer, all: &[Kept], device: &Device) -> Option<DynState> {
+/// What `rule` makes of what is kept of parameters that agree, as `packing` has them; nothing of none.
+pub(super) fn pack(rule: &dyn DynOptimizer, all: &[Kept], packing: &Packing, device: &Device) -> Option<DynState> {
     let first = all.first()?;
     let mut source = StateSource::new(first.scalars.clone());
     for field in first.tensors.keys() {
-        let values = all.iter().filter_map(|kept| kept.tensors.get(field));
-        let values: Vec<f32> = values.flat_map(|data| data.iter::<f32>()).collect();
+        let mut values = vec![0f32; packing.n_elements()];
+        for (kept, range) in all.iter().zip(packing.ranges()) {
+            let own = kept.tensors.get(field).into_iter().flat_map(|data| data.iter::<f32>());
+            values[range.clone()].iter_mut().zip(own).for_each(|(value, own)| *value = own);
+        }
         let n = values.len();
         source.insert_tensor(field.clone(), TensorData::new(values, [n]));
     }
     rule.state_unflatten(1, "", &mut source, device)
 }
 
-/// The inverse of [`stack`] for parameters of these extents, as many as there are.
-pub(super) fn unstack(rule: &dyn DynOptimizer, state: &DynState, dims: &[usize], n: usize) -> Vec<Kept> {
+/// The inverse of [`pack`] for parameters of these extents.
+pub(super) fn unpack(rule: &dyn DynOptimizer, state: &DynState, dims: &[Vec<usize>], packing: &Packing) -> Vec<Kept> {
     let mut sink = StateSink::default();
     rule.state_flatten("", state, &mut sink);
-    sink.scalars.push((RANK.to_owned(), Scalar::from(dims.len())));
     let scalars: BTreeMap<_, _> = sink.scalars.into_iter().collect();
-    let mut all = vec![Kept { scalars, ..Kept::default() }; n];
-    let size: usize = dims.iter().product();
+    let with_rank = |dims: &Vec<usize>| {
+        let mut scalars = scalars.clone();
+        scalars.insert(RANK.to_owned(), Scalar::from(dims.len()));
+        Kept { scalars, ..Kept::default() }
+    };
+    let mut all: Vec<Kept> = dims.iter().map(with_rank).collect();
     for (field, data) in sink.tensors {
         let values: Vec<f32> = data.iter::<f32>().collect();
-        for (kept, values) in all.iter_mut().zip(values.chunks_exact(size.max(1))) {
-            kept.tensors.insert(field.clone(), TensorData::new(values.to_vec(), dims.to_vec()));
+        for ((kept, dims), range) in all.iter_mut().zip(dims).zip(packing.ranges()) {
+            let own = values.get(range.clone()).unwrap_or_default().to_vec();
+            kept.tensors.insert(field.clone(), TensorData::new(own, dims.clone()));
         }
     }
     all

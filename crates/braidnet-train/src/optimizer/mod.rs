@@ -16,7 +16,7 @@ use crate::{LayerParallel, TrainError};
 pub use config::OptimizerConfig;
 use config::check;
 pub(crate) use kept::OptimizerState;
-use moments::{Kind, Moments, Trained};
+use moments::{Moments, Trained};
 
 /// An optimizer of one rank's layers.
 pub struct Optimizer {
@@ -36,16 +36,15 @@ impl Optimizer {
         Ok(Self { learning_rate, grouped: None, moments: Moments::new(config.rule()?) })
     }
 
-    /// Whether parameters of one kind, the same but for the layer they are of, are put behind each other and updated in one call;
-    /// else each is updated by itself. By default they are where the network is on another device than this processor (burn's
-    /// `Flex`): there every operation costs a launch, however few the numbers. The updates, and what a checkpoint keeps of the
-    /// optimizer, are the same.
+    /// Whether all parameters are put behind each other and updated in one call; else each is updated by itself. By default they
+    /// are where the network is on another device than this processor (burn's `Flex`): there every operation costs a launch, however
+    /// few the numbers. The updates, and what a checkpoint keeps of the optimizer, are the same.
     ///
     /// # Cost
     /// A call is 2 operations on tensors for plain SGD, 5 with momentum, some 15 for Adam and AdamW. One by one, that is for every
-    /// parameter. By kinds it is for every kind; a parameter costs two copies to its place among the others, itself and its
-    /// gradient, and at most one back. The parameters are put together anew in each step, as nothing says that they are still
-    /// those of the step before. Parameters and gradients of one kind at a time are there twice.
+    /// parameter; together for all, or for every 2^24 numbers. On a GPU gradients are then copied to their places, some 30 in a launch,
+    /// and parameters stay where they are from the first update on: they are views of one buffer. Elsewhere all are copied there
+    /// and back. For as long as a call takes, its gradients are there twice.
     pub fn grouped(mut self, grouped: bool) -> Self {
         self.moments.spread();
         self.grouped = Some(grouped);
@@ -74,8 +73,8 @@ impl Optimizer {
     /// gradient stays as it is, and so does what is kept of it.
     ///
     /// # Cost
-    /// As [`Optimizer::grouped`] says. Where some of a kind have no gradient that had one before, or have one again, what is kept of
-    /// the kind goes to the processor and back once; from then on it is several kinds.
+    /// As [`Optimizer::grouped`] says. Where some that are updated together have no gradient that had one before, or have one again,
+    /// what is kept of them goes to the processor and back once; from then on it takes several calls.
     pub fn step<N: Network>(&mut self, model: &mut LayerParallel<N>, gradients: Gradients) {
         let grouped = self.grouped.unwrap_or(model.device() != Device::flex());
         let (learning_rate, moments) = (self.learning_rate, &mut self.moments);
@@ -97,7 +96,7 @@ fn with_gradients<N: Network>(network: &N, gradients: Gradients) -> Vec<Trained>
     network.visit_parameters(|p| {
         if let Some(gradient) = gradients.remove(&p.id) {
             let dims = if p.transposed { p.shape.iter().rev().copied().collect() } else { p.shape.clone() };
-            trained.push(Trained { id: p.id, kind: Kind::new(&p.name, dims), values: p.values, gradient });
+            trained.push(Trained { id: p.id, dims, values: p.values, gradient });
         }
     });
     trained

@@ -1,7 +1,8 @@
 //! Parameters that are updated in one call, and what is kept of them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
+use braidnet_nn::Packing;
 use burn::module::ParamId;
 use burn::optim::{DynOptimizer, DynState};
 use burn::tensor::Tensor;
@@ -9,36 +10,32 @@ use burn::tensor::Tensor;
 use super::kept::{self, Kept, OptimizerState};
 use crate::TrainError;
 
-/// What parameters have in common that are the same but for the layer they are of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kind {
-    /// The global name, `*` in place of the layer's number.
-    name: String,
-    /// Extents, as burn has them.
-    dims: Vec<usize>,
-}
-
-impl Kind {
-    /// Of a parameter of this global name.
-    pub fn new(name: &str, dims: Vec<usize>) -> Self {
-        let of_layer = name.strip_prefix("layers.").and_then(|rest| rest.split_once('.'));
-        Self { name: of_layer.map_or_else(|| name.to_owned(), |(_, rest)| format!("layers.*.{rest}")), dims }
-    }
-}
+/// The most numbers that are updated in one call, unless a parameter alone has more: with so many the launch no longer matters,
+/// and what a call needs besides stays below some hundred MiB.
+const GROUP: usize = 1 << 24;
 
 /// A parameter and its gradient, both flat.
 pub(super) struct Trained {
     pub id: ParamId,
-    pub kind: Kind,
+    /// Extents, as burn has them.
+    pub dims: Vec<usize>,
     pub values: Tensor<1>,
     pub gradient: Tensor<1>,
 }
 
-/// Parameters of one kind, at least one, that are updated in one call.
+impl Trained {
+    fn n_elements(&self) -> usize {
+        self.dims.iter().product()
+    }
+}
+
+/// Parameters, at least one, that are updated in one call.
 struct Group {
     members: Vec<ParamId>,
-    dims: Vec<usize>,
-    /// Of all members, one behind the other; none before the first update.
+    /// Extents of each.
+    dims: Vec<Vec<usize>>,
+    packing: Packing,
+    /// Of all members, as the packing has them; none before the first update.
     state: Option<DynState>,
 }
 
@@ -54,19 +51,19 @@ impl Moments {
         Self { rule, groups: Vec::new(), loaded: HashMap::new() }
     }
 
-    /// Updates parameters, by kinds or one by one; their new values, flat.
+    /// Updates parameters, together or one by one; their new values, flat.
     pub fn update(&mut self, rate: f64, trained: Vec<Trained>, grouped: bool) -> HashMap<ParamId, Tensor<1>> {
         self.arrange(&trained, grouped);
         let mut trained: HashMap<_, _> = trained.into_iter().map(|p| (p.id, (p.values, p.gradient))).collect();
         let mut updated = HashMap::with_capacity(trained.len());
-        for Group { members, dims, state } in &mut self.groups {
+        for Group { members, packing, state, .. } in &mut self.groups {
             // All have a gradient, or none.
             let Some(parts) = members.iter().map(|id| trained.remove(id)).collect::<Option<Vec<_>>>() else { continue };
             let (values, gradients) = parts.into_iter().unzip();
-            let [values, gradients] = [joined(values), joined(gradients)].map(Tensor::into_bridge);
+            let [values, gradients] = [values, gradients].map(|all| packed(packing, all).into_bridge());
             let (values, new) = self.rule.step_dyn(1, rate, values, gradients, state.take());
             *state = new;
-            updated.extend(members.iter().copied().zip(parted(Tensor::from_bridge(values), dims, members.len())));
+            updated.extend(members.iter().copied().zip(unpacked(packing, Tensor::from_bridge(values))));
         }
         updated
     }
@@ -81,19 +78,27 @@ impl Moments {
         let torn: Vec<Group> = self.groups.extract_if(.., is_torn).collect();
         torn.into_iter().for_each(|group| self.put_away(&group));
         let placed: HashSet<ParamId> = self.groups.iter().flat_map(|group| group.members.iter().copied()).collect();
-        let mut new: BTreeMap<&Kind, Vec<Vec<&Trained>>> = BTreeMap::new();
+        let mut new: Vec<(usize, Vec<&Trained>)> = Vec::new();
         for p in trained.iter().filter(|p| !placed.contains(&p.id)) {
-            let groups = new.entry(&p.kind).or_default();
-            match groups.iter_mut().find(|members| grouped && self.agree(members[0].id, p.id)) {
-                Some(members) => members.push(p),
-                None => groups.push(vec![p]),
+            let n = p.n_elements();
+            let has_room = |(size, members): &&mut (usize, Vec<&Trained>)| {
+                grouped && *size + n <= GROUP && self.agree(members[0].id, p.id)
+            };
+            match new.iter_mut().find(has_room) {
+                Some((size, members)) => {
+                    *size += n;
+                    members.push(p);
+                }
+                None => new.push((n, vec![p])),
             }
         }
-        for members in new.into_values().flatten() {
+        for (_, members) in new {
             let kept: Vec<Kept> = members.iter().filter_map(|p| self.loaded.remove(&p.id)).collect();
-            let state = kept::stack(&*self.rule, &kept, &members[0].values.device());
-            let dims = members[0].kind.dims.clone();
-            self.groups.push(Group { members: members.iter().map(|p| p.id).collect(), dims, state });
+            let lengths: Vec<usize> = members.iter().map(|p| p.n_elements()).collect();
+            let packing = Packing::new(&lengths, &members[0].values);
+            let state = kept::pack(&*self.rule, &kept, &packing, &members[0].values.device());
+            let (members, dims) = members.iter().map(|p| (p.id, p.dims.clone())).unzip();
+            self.groups.push(Group { members, dims, packing, state });
         }
     }
 
@@ -106,8 +111,8 @@ impl Moments {
     }
 
     /// What is kept of every member of a group.
-    fn parts(&self, Group { members, dims, state }: &Group) -> Vec<(ParamId, Kept)> {
-        let parts = state.as_ref().map(|state| kept::unstack(&*self.rule, state, dims, members.len()));
+    fn parts(&self, Group { members, dims, packing, state }: &Group) -> Vec<(ParamId, Kept)> {
+        let parts = state.as_ref().map(|state| kept::unpack(&*self.rule, state, dims, packing));
         members.iter().copied().zip(parts.unwrap_or_default()).collect()
     }
 
@@ -147,18 +152,18 @@ impl Moments {
     }
 }
 
-/// One behind the other; one alone is not copied.
-fn joined(mut parts: Vec<Tensor<1>>) -> Tensor<1> {
+/// As one; one alone is not copied.
+fn packed(packing: &Packing, mut parts: Vec<Tensor<1>>) -> Tensor<1> {
     match parts.len() {
         1 => parts.swap_remove(0),
-        _ => Tensor::cat(parts, 0),
+        _ => packing.pack(parts),
     }
 }
 
-/// The inverse of [`joined`] for `n` parts of these extents.
-fn parted(all: Tensor<1>, dims: &[usize], n: usize) -> Vec<Tensor<1>> {
-    match n {
+/// The inverse of [`packed`].
+fn unpacked(packing: &Packing, all: Tensor<1>) -> Vec<Tensor<1>> {
+    match packing.ranges().len() {
         1 => vec![all],
-        _ => all.split(dims.iter().product(), 0),
+        _ => packing.unpack(all),
     }
 }

@@ -1,4 +1,4 @@
-//! By kinds or one by one: both are burn's updates, parameter by parameter, to the bit.
+//! Together or one by one: both are burn's updates, parameter by parameter, to the bit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -171,7 +171,7 @@ impl Check for SameAsBurn {
             }
             let (mut model, mut burns, mut expected) = (model(network, grid), Burns::new(config), network.clone());
             for step in 0..7 {
-                let what = format!("{what}, {config:?}, by kinds {:?}, step {step}", self.grouped);
+                let what = format!("{what}, {config:?}, together {:?}, step {step}", self.grouped);
                 let rate = RATE / (1 + step) as f64;
                 let gradients = gradients(network, step, |n| (self.missing)(step, n));
                 optimizer.set_learning_rate(rate);
@@ -194,13 +194,13 @@ fn any_way_is_burns_to_the_bit() {
     }
 }
 
-/// By kinds and one by one give the same on a device; the default one is a GPU where a feature for one is on.
+/// Together and one by one give the same on a device; the default one is a GPU where a feature for one is on.
 struct SameBothWays;
 
 impl Check for SameBothWays {
     fn check<N: Network>(&self, what: &str, network: &N, grid: &TimeGrid) {
         for config in CONFIGS {
-            let [by_kinds, one_by_one] = [true, false].map(|grouped| {
+            let [together, one_by_one] = [true, false].map(|grouped| {
                 let (mut model, optimizer) = (model(network, grid), Optimizer::new(config, RATE).unwrap());
                 let mut optimizer = optimizer.grouped(grouped);
                 for step in 0..4 {
@@ -208,7 +208,7 @@ impl Check for SameBothWays {
                 }
                 (bits(model.network()), by_name(optimizer.state().unwrap()))
             });
-            assert!(by_kinds == one_by_one, "{what}, {config:?}");
+            assert!(together == one_by_one, "{what}, {config:?}");
         }
     }
 }
@@ -225,7 +225,7 @@ impl Check for GoesOn {
     fn check<N: Network>(&self, what: &str, network: &N, grid: &TimeGrid) {
         for config in CONFIGS {
             for [before, after] in [[true, false], [false, true], [true, true], [false, false]] {
-                let what = format!("{what}, {config:?}, by kinds {before} then {after}");
+                let what = format!("{what}, {config:?}, together {before} then {after}");
                 let (mut model, mut burns, mut expected) = (model(network, grid), Burns::new(config), network.clone());
                 let mut optimizer = Optimizer::new(config, RATE).unwrap().grouped(before);
                 for step in 0..6 {
@@ -334,29 +334,18 @@ fn calls(layers: usize, grouped: Option<bool>, missing: fn(usize, usize) -> bool
 }
 
 #[test]
-fn a_step_by_kinds_is_one_call_per_kind() {
-    // Weights and biases of the opening layer, of the two convolutions of a layer, and of the two dense layers of the closing one.
-    let kinds = 10;
+fn a_step_together_is_one_call() {
     for layers in [2, 12] {
         let (n, per_step) = calls(layers, Some(true), |_, _| false);
-        assert_eq!((n, per_step), (6 + 4 * layers, vec![kinds; 5]));
+        assert_eq!((n, per_step), (6 + 4 * layers, vec![1; 5]));
         let (n, per_step) = calls(layers, Some(false), |_, _| false);
         assert_eq!(per_step, vec![n; 5]);
         let (n, per_step) = calls(layers, None, |_, _| false);
-        assert_eq!(per_step, vec![if Device::default() == Device::flex() { n } else { kinds }; 5]);
+        assert_eq!(per_step, vec![if Device::default() == Device::flex() { n } else { 1 }; 5]);
     }
-    // One parameter without a gradient is a kind of its own from then on.
+    // One parameter without a gradient is updated by itself from then on.
     let (_, per_step) = calls(12, Some(true), |step, n| step == 2 && n == 7);
-    assert_eq!(per_step, [kinds, kinds, kinds, kinds + 1, kinds + 1]);
-}
-
-#[test]
-fn kinds_leave_the_number_of_the_layer_out() {
-    let kind = |name: &str| Kind::new(name, vec![2]);
-    assert_eq!(kind("layers.00017.conv1.weight"), kind("layers.00002.conv1.weight"));
-    assert_ne!(kind("layers.00017.conv1.weight"), kind("layers.00017.conv2.weight"));
-    assert_ne!(kind("layers.00017.conv1.weight"), Kind::new("layers.00017.conv1.weight", vec![3]));
-    assert_ne!(kind("open.cells.0.weight"), kind("open.cells.1.weight"));
+    assert_eq!(per_step, [1, 1, 1, 2, 2]);
 }
 
 #[test]
