@@ -33,6 +33,7 @@ fn run(resumed_from: Option<u64>) -> Record {
         parameters: 12_345,
         resumed_from,
         ranks_are: RanksAre::Mpi,
+        device_path: Some("direct".into()),
         config: serde_json::json!({ "width": 8 }),
     })
 }

@@ -8,7 +8,7 @@ use std::fmt;
 pub use config::{Axis, MeshConfig, MeshError, MeshProblem, MeshShape};
 pub use degree::{Degree, DegreeError};
 
-use crate::Communicator;
+use crate::{CommError, Communicator, DevicePath, DeviceProbe};
 
 /// This rank's place in the mesh and its communicators. A cheap handle.
 ///
@@ -89,6 +89,21 @@ impl Mesh {
     /// This rank's place among the ranks on its machine.
     pub fn node_rank(&self) -> usize {
         self.node.rank()
+    }
+
+    /// [`Communicator::probe_device_path`] over the world, for the communicators of the mesh too.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Communication
+    /// As there; collective over the world.
+    pub fn probe_device_path(&self, probe: &mut dyn DeviceProbe) -> Result<DevicePath, CommError> {
+        let path = self.world.probe_device_path(probe)?;
+        for own in [&self.layer, &self.data, &self.node] {
+            own.set_device_path(&path);
+        }
+        Ok(path)
     }
 
     /// Which of its machine's `n_devices` devices this rank uses: they are dealt out in turn. `None` if there are none.

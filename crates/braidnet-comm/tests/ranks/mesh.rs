@@ -1,7 +1,9 @@
 //! Meshes of every shape that fits.
 
 use braidnet_comm::testing::RankTest;
-use braidnet_comm::{Communicator, Degree, Mesh, MeshConfig, MeshError, MeshShape, ReduceOp, Traffic};
+use braidnet_comm::{
+    Communicator, Degree, DevicePath, HostProbe, Mesh, MeshConfig, MeshError, MeshShape, ReduceOp, Traffic, under_mpi,
+};
 
 use crate::{Checked, same, text};
 
@@ -11,6 +13,7 @@ pub const TESTS: &[RankTest] = &[
     ("bad_meshes_send_nothing", bad_meshes_send_nothing),
     ("nodes_hold_the_ranks_of_one_machine", nodes_hold_the_ranks_of_one_machine),
     ("a_mesh_of_one", a_mesh_of_one),
+    ("all_axes_take_the_path_of_the_world", all_axes_take_the_path_of_the_world),
 ];
 
 fn mesh(world: &Communicator, layer_ranks: Degree, data_ranks: Degree) -> Result<Mesh, MeshError> {
@@ -80,4 +83,14 @@ fn a_mesh_of_one(_world: &Communicator) -> Checked {
     let sizes = [mesh.world(), mesh.layer(), mesh.data(), mesh.node()].map(Communicator::size);
     same("sizes", sizes, [1; 4])?;
     mesh.clone().data().barrier().map_err(text)
+}
+
+fn all_axes_take_the_path_of_the_world(world: &Communicator) -> Checked {
+    // Of its own ranks, so that the other tests' world stays undecided.
+    let mesh = mesh(&world.duplicate().map_err(text)?, Degree::Auto, Degree::Exactly(1)).map_err(text)?;
+    let path = mesh.probe_device_path(&mut HostProbe).map_err(text)?;
+    let expected = if under_mpi() && world.size() > 1 { DevicePath::Direct } else { DevicePath::Handles };
+    same("path", &path, &expected)?;
+    let axes = [mesh.world(), mesh.layer(), mesh.data(), mesh.node()];
+    axes.into_iter().try_for_each(|axis| same("path of an axis", axis.device_path(), Some(&expected)))
 }

@@ -58,6 +58,9 @@ pub struct Run {
     pub resumed_from: Option<u64>,
     /// What the ranks are.
     pub ranks_are: RanksAre,
+    /// How values of a device travel between the ranks, where that was tried out.
+    #[serde(default)]
+    pub device_path: Option<String>,
     /// All other settings.
     pub config: Value,
 }

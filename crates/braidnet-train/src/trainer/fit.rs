@@ -187,7 +187,8 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         }
         let mut records = Records::open(out, from)?;
         let sizes = (self.model.n_layers(), self.mesh.shape().layer_ranks, self.mesh.shape().data_ranks, parameters);
-        records.write(&run_record((&self.config, &self.schedule, &self.description), sizes, from))?;
+        let what = (&self.config, &self.schedule, &self.description);
+        records.write(&run_record(what, sizes, self.mesh.world(), from))?;
         Ok(records)
     }
 

@@ -53,6 +53,7 @@ impl Records {
 pub(super) fn run_record(
     trainer: (&super::TrainerConfig, &crate::Schedule, &Value),
     sizes: (usize, usize, usize, u64),
+    world: &Communicator,
     resumed_from: Option<u64>,
 ) -> Record {
     let (config, schedule, network) = trainer;
@@ -72,6 +73,7 @@ pub(super) fn run_record(
         parameters,
         resumed_from,
         ranks_are: if under_mpi() { RanksAre::Mpi } else { RanksAre::Threads },
+        device_path: world.device_path().map(ToString::to_string),
         config: serde_json::json!({ "training": config, "network": network }),
     })
 }

@@ -1,5 +1,7 @@
 //! What can be wrong with a device.
 
+use braidnet_comm::CommError;
+
 use super::{DeviceKind, DeviceSpec};
 
 /// Why there is no such device.
@@ -53,6 +55,9 @@ pub enum DeviceError {
         /// What the runtime says.
         reason: String,
     },
+    /// The ranks could not agree on the way of their messages.
+    #[error(transparent)]
+    Messages(#[from] CommError),
 }
 
 fn meant(nearest: Option<DeviceKind>) -> String {
