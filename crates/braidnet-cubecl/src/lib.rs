@@ -23,7 +23,7 @@
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 #[cfg(feature = "devices")]
 mod device;
@@ -207,4 +207,21 @@ pub fn conv3x3_weight_gradient(
 /// If the shapes do not fit each other.
 pub fn channel_sums(delta: &Tensor<4>, relu_output: Option<&Tensor<4>>, layers: usize) -> Option<Tensor<1>> {
     device::channel_sums(delta, relu_output, layers)
+}
+
+/// What a device says of its memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryLimits {
+    /// The largest buffer that it gives.
+    pub piece: u64,
+    /// All of it, where it says so; with a unified memory, as much as it may use.
+    pub total: Option<u64>,
+}
+
+/// The limits of a GPU's memory; `None` of a processor.
+///
+/// # Cost
+/// One element on the device.
+pub fn memory_limits(device: &Device) -> Option<MemoryLimits> {
+    device::memory_limits(device)
 }

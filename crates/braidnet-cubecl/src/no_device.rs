@@ -1,6 +1,8 @@
 //! Stands in for the kernels where no GPU backend is compiled in: no tensor is on such a device.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
+
+use crate::MemoryLimits;
 
 pub(crate) fn axpy<const D: usize>(_: &Tensor<D>, _: f32, _: &Tensor<D>) -> Option<Tensor<D>> {
     None
@@ -52,5 +54,9 @@ pub(crate) fn conv3x3_weight_gradient(
 }
 
 pub(crate) fn channel_sums(_: &Tensor<4>, _: Option<&Tensor<4>>, _: usize) -> Option<Tensor<1>> {
+    None
+}
+
+pub(crate) fn memory_limits(_: &Device) -> Option<MemoryLimits> {
     None
 }

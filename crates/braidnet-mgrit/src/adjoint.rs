@@ -18,7 +18,9 @@ use braidnet_grid::Step;
 use crate::activations::Tapes;
 use crate::pullback::{Gradients, Pullback};
 use crate::relax::{AtC, Visitor};
-use crate::{Differentiable, Guess, Linearization, Mgrit, MgritError, Output, SolveReport, Sources, State, StepError};
+use crate::{
+    Differentiable, Guess, Linearization, Mgrit, MgritError, Output, SolveReport, Sources, State, StepError, place,
+};
 
 /// Linearisations of the layers that a rank owns, at the states of a forward solve; none of a solver that keeps few states
 /// ([`Mgrit::keep_only`]).
@@ -169,6 +171,7 @@ fn linearize_coarse_steps<D: Differentiable>(
         }
         let batch = network.batch().max(1);
         for (steps, states) in steps.chunks(batch).zip(states.chunks_mut(batch)) {
+            place::enter_steps("linearisation", steps);
             let linearizations = network.linearize_batch(steps, states, Output::Discarded);
             let linearizations = linearizations.map_err(|source| failed(&steps[0], source))?;
             coarse.extend(steps.iter().map(|step| (step.level, step.layer)).zip(linearizations));
@@ -191,6 +194,7 @@ impl<D: Differentiable> Visitor<D::State> for Linearize<'_, D> {
     }
 
     fn evaluate(&mut self, steps: &[Step], states: &mut [D::State], output: Output) -> Result<(), StepError> {
+        place::enter_steps("linearisation", steps);
         if let ([step], [state]) = (steps, &mut *states) {
             self.slots[step.layer - self.first] = Some(self.network.linearize(step, state, output)?);
             return Ok(());

@@ -23,6 +23,7 @@ pub mod model;
 mod newton;
 mod norm;
 mod options;
+pub mod place;
 mod prefix;
 pub mod prolong;
 mod propagator;

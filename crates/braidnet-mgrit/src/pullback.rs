@@ -11,7 +11,7 @@ use crate::activations::Tapes;
 use crate::adjoint::LayerGradients;
 use crate::relax::{AtC, Visitor};
 use crate::setting::TIMELINE;
-use crate::{Differentiable, Linearization, Output, PendingGradients, Propagator, State, StepError};
+use crate::{Differentiable, Linearization, Output, PendingGradients, Propagator, State, StepError, place};
 
 /// The adjoint network: its steps are pullbacks.
 pub(crate) struct Pullback<'a, D: Differentiable> {
@@ -216,6 +216,7 @@ where
         }
         let _span = trace_span!(target: TIMELINE, "gradients", layers = self.pending.len()).entered();
         for (layer, pending) in self.pending.drain(..) {
+            place::enter_layer("gradients", layer);
             let gradients = pending().map_err(|source| (layer, source))?;
             (self.sink)(LayerGradients { layer, gradients });
         }

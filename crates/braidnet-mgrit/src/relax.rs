@@ -17,7 +17,7 @@ use braidnet_grid::{Level, Share, Step};
 use crate::setting::{Counters, Setting};
 use crate::storage::Rhs;
 use crate::walk::{Piece, Reach, Split, Walk, c_points};
-use crate::{MgritError, Output, ResidualForm, State, StepError};
+use crate::{MgritError, Output, ResidualForm, State, StepError, place};
 
 /// What a sweep does where an interval ends in a C-point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -190,7 +190,9 @@ impl<S: State> Sweep<'_, S> {
         steps.clear();
         steps.extend(pieces.iter().map(|p| self.level.step(p.start + s)));
         self.counters.evaluations[self.level.index()] += pieces.len() as u64;
+        place::enter_steps(self.setting.way.work(), &steps);
         let outcome = visitor.evaluate(&steps, states, output);
+        place::computed(&*states);
         self.scratch.steps = steps;
         outcome.map_err(|source| self.failed(pieces[0].start + s, source))?;
         if !before {

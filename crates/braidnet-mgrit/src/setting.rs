@@ -35,6 +35,14 @@ pub(crate) enum Way {
 }
 
 impl Way {
+    /// What a sweep computes.
+    pub fn work(self) -> &'static str {
+        match self {
+            Self::Forward => "forward pass",
+            Self::Adjoint => "adjoint",
+        }
+    }
+
     /// The span of a sweep over `level`.
     pub fn span(self, level: usize) -> tracing::Span {
         match (self, level) {

@@ -57,6 +57,8 @@ mod together;
 pub mod transformer;
 mod transition;
 
+pub use braidnet_cubecl::{MemoryLimits, memory_limits};
+
 pub use autograd::{Autograd, Forward, Recorded};
 pub use block::OdeBlock;
 pub use block_net::{BlockNet, BlockNetConfig};

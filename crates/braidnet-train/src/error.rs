@@ -11,7 +11,8 @@ use braidnet_nn::NetworkError;
 
 use crate::control::ControlError;
 use crate::data::LoadError;
-use crate::{Precision, ScheduleError};
+use crate::shortage::mib;
+use crate::{Precision, ScheduleError, Shortage};
 
 /// An error of training.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +52,24 @@ pub enum TrainError {
         device: String,
         /// The precision asked for.
         precision: Precision,
+    },
+    /// A device without memory for what a step asks of it.
+    #[error("{device} has no memory for {shortage}")]
+    OutOfMemory {
+        /// The device.
+        device: String,
+        /// What it was asked for, where, and what to do.
+        shortage: Box<Shortage>,
+    },
+    /// A network that a device cannot hold, whatever the schedule.
+    #[error(
+        "this rank's parameters and their moments take {}, its device has {}: use more --layer-ranks", mib(*.needs), mib(*.has)
+    )]
+    DoesNotFit {
+        /// Bytes of them.
+        needs: u64,
+        /// Bytes of the device.
+        has: u64,
     },
     /// The derivatives of the opening layer.
     #[error("the opening layer cannot be pulled back: {0}")]

@@ -12,7 +12,7 @@ use std::time::Instant;
 use braidnet_comm::Tag;
 use braidnet_grid::Step;
 use braidnet_mgrit::{
-    Activations, Differentiable, Linearization, MgritError, NotFinite, Output, Propagator, State, StepError,
+    Activations, Differentiable, Linearization, MgritError, NotFinite, Output, Propagator, State, StepError, place,
 };
 use braidnet_nn::{Closed, Gradients, Network, OpeningPullback, Pass};
 use tracing::trace_span;
@@ -157,7 +157,9 @@ impl<N: Network> Pipeline<'_, N> {
             Activations::Recompute => {
                 let before = state.clone();
                 for step in &self.steps {
+                    place::enter_layer("forward pass", step.layer);
                     let stepped = block.step(std::slice::from_ref(step), std::slice::from_mut(state));
+                    place::computed([&*state]);
                     stepped.map_err(|source| self.failed(step, source))?;
                 }
                 Ok(Kept::State(before))
@@ -167,10 +169,12 @@ impl<N: Network> Pipeline<'_, N> {
 
     fn linearize(&self, state: &mut N::State, batch: &N::Batch) -> Result<Vec<N::Tape>, TrainError> {
         let block = self.model.working().layers.block(batch);
-        let tapes = self
-            .steps
-            .iter()
-            .map(|step| block.linearize(step, state, Output::Used).map_err(|source| self.failed(step, source)));
+        let tapes = self.steps.iter().map(|step| {
+            place::enter_layer("linearisation", step.layer);
+            let tape = block.linearize(step, state, Output::Used).map_err(|source| self.failed(step, source))?;
+            place::computed([&*state]);
+            Ok(tape)
+        });
         tapes.collect()
     }
 
@@ -191,7 +195,9 @@ impl<N: Network> Pipeline<'_, N> {
         };
         let mut pending = Vec::with_capacity(tapes.len());
         for (step, tape) in self.steps.iter().zip(tapes).rev() {
+            place::enter_layer("adjoint", step.layer);
             let formed = tape.pullback_with_gradients(step, &mut lambda, Output::Used);
+            place::computed([&lambda]);
             pending.push((step, formed.map_err(|source| self.failed(step, source))?));
         }
         drop(span);
@@ -209,6 +215,7 @@ impl<N: Network> Pipeline<'_, N> {
         let network = self.model.working();
         let mut overflow = network.overflow();
         for (step, pending) in pending {
+            place::enter_layer("gradients", step.layer);
             let gradients: Gradients = pending().map_err(|source| self.failed(step, source))?;
             overflow.note(step.layer, &gradients);
             reducer.push(network.gradients(gradients))?;

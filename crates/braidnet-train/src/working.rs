@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::convert::Infallible;
 
-use braidnet_mgrit::{MgritOptions, NotFinite, SolveReport, State, StepError, Tolerance};
+use braidnet_mgrit::{MgritOptions, NotFinite, SolveReport, State, StepError, Tolerance, place};
 use braidnet_nn::{ByPoint, Closed, Gradient, Gradients, Network, Parameter, map_parameters};
 use burn::tensor::{FloatDType, Tensor};
 
@@ -156,7 +156,9 @@ impl<'a, N: Network> Working<'a, N> {
 
     /// As [`Network::open_recorded`].
     pub fn open_recorded(&self, input: &N::Input, batch: &N::Batch) -> Opened<N> {
+        place::enter("opening layer");
         let (state, pullback) = self.ends.open_recorded(input, batch)?;
+        place::computed([&state]);
         let Some(caster) = self.caster else { return Some((state, pullback)) };
         let raised = move |lambda: N::State| {
             let mut lambda = (caster.cast)(lambda, FloatDType::F32);
@@ -178,6 +180,7 @@ impl<'a, N: Network> Working<'a, N> {
         batch: &N::Batch,
         loss: impl FnOnce(Tensor<2>) -> Tensor<1>,
     ) -> Result<Option<Closed<N::State>>, StepError> {
+        place::enter("closing layer");
         let closed = self.ends.close_recorded(&self.raised(state), batch, loss)?;
         Ok(closed.map(|mut closed| {
             if self.scale() != 1.0 {

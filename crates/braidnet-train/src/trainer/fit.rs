@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use braidnet_comm::ReduceOp;
+use braidnet_mgrit::place;
 use braidnet_monitor::metrics::{Epoch, Record};
-use braidnet_nn::Network;
+use braidnet_nn::{Network, memory_limits};
 
 use super::agree::Agreement;
 use super::record::{EpochSums, Records, run_record};
@@ -14,11 +15,12 @@ use super::saving::Saver;
 use super::show::Display;
 use super::stop::{Next, Watch, Why};
 use super::trace::Trace;
-use super::{Samples, Score, Show, Trainer};
+use super::{Plan, Samples, Score, Show, Trainer};
 use crate::copies::is_shared;
 use crate::data::{EpochPlan, Loader, Order};
 use crate::learning_rate::Rates;
-use crate::{GradientError, TrainError};
+use crate::shortage::{caught, judge};
+use crate::{GradientError, Shortage, TrainError};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,18 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         test: Option<&Samples<N::Input, T>>,
         after_epoch: &mut AfterEpoch<'_, N, T>,
     ) -> Result<Outcome, TrainError> {
+        caught(|| self.fit_all(train, test, after_epoch)).unwrap_or_else(|shortage| {
+            let (device, predicted) = (format!("{:?}", self.model.device()), self.predicted);
+            Err(TrainError::OutOfMemory { device, shortage: Box::new(Shortage { predicted, ..shortage }) })
+        })
+    }
+
+    fn fit_all(
+        &mut self,
+        train: &Samples<N::Input, T>,
+        test: Option<&Samples<N::Input, T>>,
+        after_epoch: &mut AfterEpoch<'_, N, T>,
+    ) -> Result<Outcome, TrainError> {
         if train.n == 0 {
             return Err(TrainError::EmptyBatch);
         }
@@ -144,7 +158,9 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         let saver = checkpoints.map(|root| Saver::new(&world, &root, self.config.checkpoints.keep)).transpose()?;
         let mut records = self.open_records(from)?;
         let display = Display::new(world.rank() == 0 && self.config.show == Show::Progress);
-        display.say(self.plan()?.to_string().trim_end());
+        let plan = self.plan()?;
+        display.say(plan.to_string().trim_end());
+        self.check_memory(&plan)?;
         for warning in self.config.precision.unreachable(&self.schedule) {
             display.say(&format!("warning: {warning}"));
             records.event(progress.step, "precision", warning)?;
@@ -168,6 +184,18 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             records,
             display,
         })
+    }
+
+    /// Compares the plan with what this rank's device says of its memory.
+    fn check_memory(&mut self, plan: &Plan) -> Result<(), TrainError> {
+        let Some(own) = plan.ranks.get(self.mesh.layer_rank()) else { return Ok(()) };
+        self.predicted = Some(own.memory);
+        let Some(limits) = memory_limits(&self.model.device()) else { return Ok(()) };
+        self.looks_closely = true;
+        if let Some(warning) = judge(own, self.config.optimizer.n_moments(), limits)? {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
     }
 
     /// Opens the files of the run's folder, with what is known of the run; a `state` of an earlier start goes.
@@ -206,6 +234,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
             let Some(loaded) = loader.next() else { return Ok(None) };
             let loaded = loaded?;
             fit.trace.before_step(fit.progress.step);
+            place::look_closely(std::mem::take(&mut self.looks_closely));
             let probes = self.config.probe_every.is_some_and(|every| fit.progress.step.is_multiple_of(every as u64));
             if probes {
                 self.probe(fit, &loaded)?;

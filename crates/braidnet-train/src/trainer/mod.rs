@@ -52,6 +52,10 @@ pub struct Trainer<N: Network, T> {
     reducer: GradientReducer,
     /// What the network is, for checkpoints: one of another network is refused.
     description: Value,
+    /// Bytes that the plan of a step says this rank needs, once there is one.
+    predicted: Option<u64>,
+    /// Whether the next step reads every state as it is computed: the first on a GPU, which lacks memory then if ever.
+    looks_closely: bool,
 }
 
 impl<N: Network, T> Trainer<N, T> {
@@ -98,6 +102,8 @@ impl<N: Network, T> Trainer<N, T> {
             controller,
             reducer,
             description,
+            predicted: None,
+            looks_closely: false,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use braidnet_mgrit::place;
 use braidnet_monitor::metrics::{self, Record};
 use braidnet_monitor::timeline;
 use braidnet_nn::{Gradients, Network, Noise};
@@ -63,6 +64,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         match bad {
             None => {
                 let _span = trace_span!(target: timeline::TARGET, "optimizer").entered();
+                place::enter("update");
                 self.optimizer.set_learning_rate(rate);
                 self.optimizer.step(&mut self.model, gradients);
                 fit.skipped = 0;
