@@ -10,6 +10,8 @@
 //! - [`axpy`]: what a step of an ODE adds to a state.
 //! - [`conv3x3`], [`conv3x3_transposed`], [`conv3x3_weight_gradient`], [`channel_sums`]: the convolution of stacked
 //!   layers with bias and ReLU, its derivative by the input, by the weights, by the bias.
+//! - [`lend`], [`room`]: the memory of tensors, for an MPI library that reads and writes that of CUDA devices.
+//! - [`memory_limits`]: what a device says of its memory.
 //!
 //! # Where they run
 //! On plain (not tracked for differentiation) tensors of 32-bit floats on a device of one of burn's GPU backends. For
@@ -23,8 +25,14 @@
 //!
 //! The vocabulary that all crates share is in `docs/conventions.md`.
 
-use burn::tensor::{Device, Tensor};
+use braidnet_comm::DeviceBuffer;
+use burn::tensor::{DType, Device, Tensor};
 
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(not(feature = "cuda"))]
+#[path = "no_cuda.rs"]
+mod cuda;
 #[cfg(feature = "devices")]
 mod device;
 #[cfg(not(feature = "devices"))]
@@ -224,4 +232,24 @@ pub struct MemoryLimits {
 /// One element on the device.
 pub fn memory_limits(device: &Device) -> Option<MemoryLimits> {
     device::memory_limits(device)
+}
+
+/// The memory that the numbers of `tensor` lie in, one behind the other, once all that the device has queued for them is
+/// done; `None` if it is not on a CUDA device, of another type than 32- or 16-bit floats, or without elements, and
+/// without the feature `cuda`.
+///
+/// The buffer holds the tensor. As long as it lives nothing writes to that memory but who was lent it.
+///
+/// # Cost
+/// The host waits for the device. A tensor with gaps or permuted axes is copied there first.
+pub fn lend<const D: usize>(tensor: &Tensor<D>) -> Option<DeviceBuffer> {
+    cuda::lend(tensor)
+}
+
+/// A tensor of any content and without gaps on a GPU, whose own memory [`lend`] lends; `None` elsewhere.
+///
+/// # Cost
+/// An allocation; no launch.
+pub fn room<const D: usize>(dims: [usize; D], dtype: DType, device: &Device) -> Option<Tensor<D>> {
+    cuda::room(dims, dtype, device)
 }

@@ -1,6 +1,7 @@
 //! A tensor as a state.
 
-use braidnet_comm::{CommError, Transfer};
+use braidnet_comm::{CommError, DeviceBuffer, Transfer};
+use braidnet_cubecl as kernels;
 use braidnet_kernels::axpy;
 use braidnet_mgrit::State;
 use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData};
@@ -22,6 +23,24 @@ const fn header(rank: usize) -> usize {
     1 + 8 * rank
 }
 
+/// Shape and type from exactly a header.
+fn read_head<const D: usize>(head: &[u8]) -> Result<([usize; D], DType), CommError> {
+    let Some((&code, extents)) = head.split_first().filter(|_| head.len() == header(D)) else {
+        return Err(no_head::<D>(head));
+    };
+    let dtype = DTYPES.iter().find(|(known, _)| *known == code).map(|(_, dtype)| *dtype);
+    let dtype = dtype.ok_or_else(|| CommError::malformed("tensor", "the code of a float type", code))?;
+    let mut dims = [0; D];
+    for (extent, le) in dims.iter_mut().zip(extents.as_chunks().0) {
+        *extent = u64::from_le_bytes(*le) as usize;
+    }
+    Ok((dims, dtype))
+}
+
+fn no_head<const D: usize>(bytes: &[u8]) -> CommError {
+    CommError::malformed("tensor", format!("a header of {} bytes", header(D)), format!("{} bytes", bytes.len()))
+}
+
 impl<const D: usize> TensorState<D> {
     /// Bytes on the wire of one with `n` elements of single precision.
     pub(crate) const fn n_bytes_of(n: usize) -> usize {
@@ -37,33 +56,38 @@ impl<const D: usize> Transfer for TensorState<D> {
     }
 
     fn pack(&self, out: &mut Vec<u8>) {
-        let data = self.0.to_data();
+        self.pack_head(out);
+        out.extend_from_slice(self.0.to_data().bytes());
+    }
+
+    fn unpack(bytes: &[u8], device: &Device) -> Result<Self, CommError> {
+        let Some((head, payload)) = bytes.split_at_checked(header(D)) else { return Err(no_head::<D>(bytes)) };
+        let (dims, dtype) = read_head::<D>(head)?;
+        let data = TensorData::try_from_bytes_vec(payload.to_vec(), dims, dtype)
+            .map_err(|e| CommError::malformed("tensor", "as many bytes as the shape says", e))?;
+        Ok(Self(Tensor::from_data(data, (device, dtype))))
+    }
+
+    fn lend(&self) -> Option<Vec<DeviceBuffer>> {
+        Some(vec![kernels::lend(&self.0)?])
+    }
+
+    fn pack_head(&self, out: &mut Vec<u8>) {
         // An unknown type gets a code that no receiver accepts, which names the problem there.
-        let code = DTYPES.iter().find(|(_, dtype)| *dtype == data.dtype()).map_or(u8::MAX, |(code, _)| *code);
+        let code = DTYPES.iter().find(|(_, dtype)| *dtype == self.0.dtype()).map_or(u8::MAX, |(code, _)| *code);
         out.push(code);
         for extent in self.0.dims() {
             out.extend_from_slice(&(extent as u64).to_le_bytes());
         }
-        out.extend_from_slice(data.bytes());
     }
 
-    fn unpack(bytes: &[u8], device: &Device) -> Result<Self, CommError> {
-        let malformed = |expected: String| CommError::malformed("tensor", expected, format!("{} bytes", bytes.len()));
-        let Some((head, payload)) = bytes.split_at_checked(header(D)) else {
-            return Err(malformed(format!("a header of {} bytes", header(D))));
-        };
-        let Some((_, dtype)) = DTYPES.iter().find(|(code, _)| *code == head[0]) else {
-            return Err(CommError::malformed("tensor", "the code of a float type", head[0]));
-        };
-        let extent = |d: usize| {
-            let mut le = [0; 8];
-            le.copy_from_slice(&head[1 + 8 * d..9 + 8 * d]);
-            u64::from_le_bytes(le) as usize
-        };
-        let dims: [usize; D] = std::array::from_fn(extent);
-        let data = TensorData::try_from_bytes_vec(payload.to_vec(), dims, *dtype)
-            .map_err(|e| CommError::malformed("tensor", "as many bytes as the shape says", e))?;
-        Ok(Self(Tensor::from_data(data, (device, *dtype))))
+    fn room(head: &[u8], device: &Device) -> Result<Self, CommError> {
+        let (dims, dtype) = read_head::<D>(head)?;
+        let fits = dims.iter().try_fold(dtype.size(), |n, extent| n.checked_mul(*extent)).is_some();
+        let room = if fits { kernels::room(dims, dtype, device) } else { None };
+        room.map(Self).ok_or_else(|| {
+            CommError::malformed("lent tensor", "a shape that a CUDA device has room for", format!("{dims:?}"))
+        })
     }
 }
 
@@ -173,10 +197,25 @@ mod tests {
         assert!(!state.norm_squared().is_finite());
     }
 
+    /// What lends is a CUDA device; the head is what both ways of travelling share.
+    #[test]
+    fn only_devices_lend() {
+        let state = TensorState(Tensor::<2>::zeros([3, 2], &Device::flex()));
+        assert!(state.lend().is_none());
+        let (mut head, mut bytes) = (Vec::new(), Vec::new());
+        state.pack_head(&mut head);
+        state.pack(&mut bytes);
+        assert_eq!(bytes[..head.len()], head);
+        assert_eq!(read_head::<2>(&head).unwrap(), ([3, 2], DType::F32));
+        assert!(read_head::<2>(&bytes).is_err() && read_head::<1>(&head).is_err());
+        assert!(TensorState::<2>::room(&head, &Device::flex()).unwrap_err().to_string().contains("CUDA"));
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
             let _ = TensorState::<2>::unpack(&bytes, &Device::flex());
+            let _ = TensorState::<2>::room(&bytes, &Device::flex());
         }
     }
 }

@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_panic_for_want_of_memory_is_an_error_with_its_place() {
         place::enter_layer("linearisation", 7);
-        let shortage = caught(|| panic!("out of device memory allocating {} bytes", 3 << 20)).map(|()| ()).unwrap_err();
+        let shortage = caught::<()>(|| panic!("out of device memory allocating {} bytes", 3 << 20)).unwrap_err();
         assert_eq!((shortage.asked, shortage.is_exact), (Some(3 << 20), false));
         let text = Shortage { predicted: Some(2 << 20), ..shortage }.to_string();
         let start = "3145728 bytes (3.0 MiB) for the linearisation of layer 7 or something shortly before it; a step was \
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn other_panics_go_on() {
-        let result = panic::catch_unwind(|| caught(|| panic!("something else")).map(|()| ()));
+        let result = panic::catch_unwind(|| caught::<()>(|| panic!("something else")));
         assert_eq!(message(&*result.unwrap_err()), Some("something else"));
     }
 

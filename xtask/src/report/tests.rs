@@ -30,6 +30,7 @@ fn write_metrics(dir: &Path, n_steps: u64) {
         parameters: 123_456,
         resumed_from: None,
         ranks_are: RanksAre::Threads,
+        device_path: None,
         config: json!({ "channels": 8, "dt": 0.1 }),
     };
     writer.write(&Record::Run(settings)).unwrap();
