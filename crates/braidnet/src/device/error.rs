@@ -70,10 +70,30 @@ fn because(reason: Option<&str>) -> String {
 
 fn existing(kind: DeviceKind, n_devices: usize, has_software: bool) -> String {
     let numbered = match n_devices {
-        0 => "none with a number".to_owned(),
         1 => format!("one, `{kind}:0`"),
-        n => format!("{n}, `{kind}:0` to `{kind}:{}`", n - 1),
+        n => format!("{n}, `{kind}:0` to `{kind}:{}`", n.saturating_sub(1)),
     };
     let software = if has_software { format!(", and a software adapter, `{kind}:cpu`") } else { String::new() };
     numbered + &software
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_say_what_there_is_and_what_to_do() {
+        let absent = |n_devices, has_software| {
+            let spec = "vulkan:7".parse().unwrap();
+            DeviceError::Absent { spec, n_devices, has_software }.to_string()
+        };
+        assert_eq!(absent(1, false), "no device `vulkan:7`: this machine has one, `vulkan:0`");
+        let all =
+            "no device `vulkan:7`: this machine has 4, `vulkan:0` to `vulkan:3`, and a software adapter, `vulkan:cpu`";
+        assert_eq!(absent(4, true), all);
+        let not_built = "`cuda` is not in this program: build it with `--features cuda`";
+        assert_eq!(DeviceError::NotBuilt(DeviceKind::Cuda).to_string(), not_built);
+        let none = DeviceError::None { kind: DeviceKind::Metal, reason: Some("no driver".to_owned()) };
+        assert_eq!(none.to_string(), "no Metal device on this machine (no driver): this needs a Mac with Metal");
+    }
 }

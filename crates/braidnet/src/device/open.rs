@@ -73,3 +73,33 @@ fn name(device: &Device) -> Option<String> {
 fn name(_device: &Device) -> Option<String> {
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Place;
+
+    #[test]
+    fn every_kind_opens_or_says_what_is_missing() {
+        for kind in DeviceKind::ALL {
+            match open(kind.into(), 3) {
+                Ok(opened) => assert_eq!((opened.kind, opened.name.is_some()), (kind, !kind.is_processor())),
+                Err(DeviceError::NotBuilt(other)) => assert_eq!((other, kind.is_built()), (kind, false)),
+                Err(DeviceError::None { kind: other, .. }) => assert_eq!((other, kind.is_built()), (kind, true)),
+                Err(error) => panic!("{kind}: {error}"),
+            }
+        }
+        assert_eq!(open(DeviceKind::Flex.into(), 0).unwrap().to_string(), "flex");
+    }
+
+    #[test]
+    fn a_number_too_large_is_refused_with_those_that_there_are() {
+        for kind in DeviceKind::ALL.into_iter().filter(|kind| kind.is_built() && !kind.is_processor()) {
+            match open(DeviceSpec { kind, place: Place::Index(8000) }, 0) {
+                Err(DeviceError::None { .. }) => {}
+                Err(error @ DeviceError::Absent { .. }) => assert!(error.to_string().contains(&format!("`{kind}:0`"))),
+                other => panic!("{kind}: {other:?}"),
+            }
+        }
+    }
+}

@@ -10,12 +10,17 @@ static PROBES: Mutex<()> = Mutex::new(());
 
 /// Does a small sum on `device` and reads it back.
 ///
-/// burn's runtimes panic where a library is missing at the first operation, on a thread of their own. What is printed then
-/// would come before the error that explains it and say less to most people; so it is caught and becomes the reason.
-///
 /// # Errors
 /// What the runtime says.
 pub fn probe(device: &Device) -> Result<(), String> {
+    caught(|| sum(device))
+}
+
+/// What `operation` returns, or the first thing that was said by a panic meanwhile, on whatever thread.
+///
+/// burn's runtimes panic where a library is missing at the first operation, on a thread of their own. What is printed then
+/// would come before the error that explains it and say less to most people; so it is caught and becomes the reason.
+fn caught(operation: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     let one_at_a_time = lock(&PROBES);
     let said = Arc::new(Mutex::new(Vec::new()));
     let usual = panic::take_hook();
@@ -23,7 +28,7 @@ pub fn probe(device: &Device) -> Result<(), String> {
         let said = Arc::clone(&said);
         move |panic| lock(&said).push(message(panic))
     }));
-    let result = panic::catch_unwind(AssertUnwindSafe(|| sum(device)));
+    let result = panic::catch_unwind(AssertUnwindSafe(operation));
     panic::set_hook(usual);
     drop(one_at_a_time);
     // The first panic is the cause of others.
@@ -60,5 +65,19 @@ mod tests {
     #[test]
     fn the_processor_passes() {
         assert_eq!(probe(&Device::flex()), Ok(()));
+    }
+
+    #[test]
+    fn what_a_panic_says_is_the_reason() {
+        assert_eq!(caught(|| panic!("no\n  library")), Err("no library".to_owned()));
+        assert_eq!(caught(|| Err("poisoned".to_owned())), Err("poisoned".to_owned()));
+        let on_another_thread = || {
+            let ended = std::thread::spawn(|| panic!("no compiler")).join();
+            ended.map_err(|_| "the device's thread is gone".to_owned())
+        };
+        assert_eq!(caught(on_another_thread), Err("no compiler".to_owned()));
+        // A panic that an operation gets over is none.
+        let gets_over_it = || std::thread::spawn(|| panic!("one way")).join().or(Ok(()));
+        assert_eq!(caught(gets_over_it), Ok(()));
     }
 }
