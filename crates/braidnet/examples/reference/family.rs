@@ -7,7 +7,7 @@ use braidnet::nn::{BlockNetConfig, NormKind, OdeNet3dConfig, Pooling};
 use braidnet::prelude::*;
 use braidnet::train::masked_cross_entropy;
 
-use crate::file::File;
+use super::file::File;
 
 /// A network that a file describes.
 pub enum Family {
