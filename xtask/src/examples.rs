@@ -371,7 +371,7 @@ fn arguments(args: &[impl AsRef<str>], shared: &Path) -> Result<Vec<OsString>, S
 }
 
 /// The folder of reference data: `$BRAIDNET_SHARED`, or beside the workspace.
-fn shared() -> PathBuf {
+pub fn shared() -> PathBuf {
     let folder = env::var_os("BRAIDNET_SHARED").map_or_else(|| root().join("../shared"), |folder| root().join(folder));
     // Without the `..`, where the folder exists.
     folder.canonicalize().unwrap_or(folder)

@@ -7,6 +7,7 @@
 //! | `command.rs` | one command: shown, run, stopped when it takes too long, or captured |
 //! | `cargo.rs` | cargo's command lines, and the programs that it built |
 //! | `mpi.rs` | finding MPI, and command lines of `mpirun` |
+//! | `device.rs` | `cargo xtask test --device`: tests on given devices |
 //! | `libclang.rs` | finding libclang |
 //! | `install.rs` | installing what a build with MPI lacks |
 //! | `doctor.rs` | `cargo xtask doctor`: what is here, what is missing, and what to do about it |
@@ -19,6 +20,7 @@
 mod bench;
 mod cargo;
 mod command;
+mod device;
 mod doctor;
 mod examples;
 mod install;

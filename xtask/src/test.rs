@@ -8,6 +8,7 @@ use clap::Args;
 
 use crate::cargo::{Executable, Workspace, cargo};
 use crate::command::{run, run_within};
+use crate::device::{self, Device};
 use crate::examples::Examples;
 use crate::install::Tools;
 use crate::mpi::Mpi;
@@ -52,12 +53,20 @@ pub struct Options {
     /// Only what runs under mpirun; MPI must be there
     #[arg(long, conflicts_with_all = ["quick", "no_mpi"])]
     only_mpi: bool,
+    /// Only the tests that need a device, on this one, such as cuda:0, built with its feature: PyTorch's networks, invariances, runs
+    /// that go on on the processor and back, optimizers, 16 bits, kernels. Several, as cuda:0,vulkan, are built together
+    #[arg(long, value_name = "KIND[:N]", value_delimiter = ',')]
+    #[arg(conflicts_with_all = ["quick", "no_mpi", "no_install", "only_mpi"])]
+    device: Vec<Device>,
 }
 
 /// Runs the steps and prints the table.
 pub fn run_steps(options: &Options) -> ExitCode {
     let mut steps = Steps::default();
-    let result = check(options, &mut steps);
+    let result = match &options.device[..] {
+        [] => check(options, &mut steps),
+        devices => device::check(devices, &mut steps),
+    };
     steps.finish(result)
 }
 

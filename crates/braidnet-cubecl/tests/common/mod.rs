@@ -6,13 +6,21 @@
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
-use burn::tensor::{Device, DeviceKind, Tensor, TensorData};
+#[cfg(any(feature = "metal", feature = "vulkan", feature = "wgpu"))]
+use burn::tensor::DeviceKind;
+use burn::tensor::{Device, Tensor, TensorData};
 
 /// The devices that this build and this computer have: the software of Mesa (`lavapipe`) will do for `wgpu`.
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
         let devices: Vec<Option<Device>> = vec![
+            #[cfg(feature = "cuda")]
+            open("cuda", || Device::cuda(0)),
+            #[cfg(feature = "rocm")]
+            open("rocm", || Device::rocm(0)),
+            #[cfg(feature = "metal")]
+            open("metal", || Device::metal(DeviceKind::default())),
             #[cfg(feature = "vulkan")]
             open("vulkan", || Device::vulkan(DeviceKind::default())),
             #[cfg(feature = "wgpu")]
