@@ -51,7 +51,7 @@ impl Check for Invariance {
                     continue;
                 };
                 let losses = between_losses(&trained.losses, &first.losses);
-                let parameters = between_parameters(&trained, first);
+                let parameters = between_parameters(&trained, first, STEPS);
                 println!("losses {losses:7.1e}, parameters {parameters:7.1e}: {what}");
                 // Also false of what is no number.
                 assert!(losses <= LOSS_TOLERANCE, "{what}: losses {:?}, {:?}", trained.losses, first.losses);

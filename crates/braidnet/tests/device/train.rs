@@ -32,14 +32,14 @@ pub type Values = BTreeMap<String, Vec<f32>>;
 pub struct Trained {
     /// The loss of every step.
     pub losses: Vec<f64>,
-    /// Before the first step and behind the last one.
-    pub parameters: [Values; 2],
+    /// Before the first step and behind every one.
+    pub parameters: Vec<Values>,
 }
 
 /// Trains a network by gradient descent with momentum.
 pub fn train<K: Kind>(kind: &K, setting: &Setting) -> Result<Trained, LaunchError> {
     let ranks = launch(&Launch::ranks(setting.ranks), |comm| on_rank(kind, setting, &comm))?;
-    let mut all = Trained { losses: Vec::new(), parameters: Default::default() };
+    let mut all = Trained { losses: Vec::new(), parameters: vec![Values::new(); STEPS + 1] };
     for of_rank in ranks {
         all.losses.extend(of_rank.losses);
         for (all, own) in all.parameters.iter_mut().zip(of_rank.parameters) {
@@ -54,15 +54,15 @@ fn on_rank<K: Kind>(kind: &K, setting: &Setting, comm: &Communicator) -> Result<
     let device = device(setting.device, comm.rank());
     let mut model = model(kind, setting, comm, &device)?;
     model.set_precision(setting.precision)?;
-    let before = values(model.network());
     let mut optimizer = Optimizer::new(OptimizerConfig::Sgd { momentum: 0.9 }, 0.05)?;
-    let mut losses = Vec::new();
+    let (mut losses, mut parameters) = (Vec::new(), vec![values(model.network())]);
     for n in 0..STEPS {
         let (loss, gradients) = gradients(kind, &mut model, n, &device)?;
         losses.extend(loss);
         optimizer.step(&mut model, gradients);
+        parameters.push(values(model.network()));
     }
-    Ok(Trained { losses, parameters: [before, values(model.network())] })
+    Ok(Trained { losses, parameters })
 }
 
 /// This rank's part of the network.
@@ -107,10 +107,9 @@ pub fn between_losses(a: &[f64], b: &[f64]) -> f64 {
     each.fold(0.0, |most, distance| if distance <= most { most } else { distance })
 }
 
-/// The distance of two runs' parameters, relative to how far the second run has moved them.
-pub fn between_parameters(a: &Trained, b: &Trained) -> f64 {
-    let [start, end] = &b.parameters;
-    distance(&a.parameters[1], end) / distance(end, start)
+/// The distance of two runs' parameters behind so many steps, relative to how far the second run has moved them.
+pub fn between_parameters(a: &Trained, b: &Trained, steps: usize) -> f64 {
+    distance(&a.parameters[steps], &b.parameters[steps]) / distance(&b.parameters[steps], &b.parameters[0])
 }
 
 /// The norm of the difference.
