@@ -8,7 +8,7 @@
 use std::num::NonZeroUsize;
 use std::process::{Command, ExitCode};
 
-use benches::{Built, Case, CompareArgs, Group, Preset, Variant, Visit, Way, compare, on_ranks};
+use benches::{Built, Case, CompareArgs, Group, Preset, Rates, Variant, Visit, Way, compare, on_ranks};
 use braidnet::comm::{mpi_world_size, under_mpi};
 use braidnet::monitor::Measurement;
 use braidnet::prelude::*;
@@ -35,6 +35,9 @@ struct Options {
     /// measured; under MPI it is that of the largest process
     #[arg(long)]
     memory: bool,
+    /// Measures the device's memory and arithmetic, and tells which part of each time they account for
+    #[arg(long)]
+    floor: bool,
     #[command(flatten)]
     compare: CompareArgs,
 }
@@ -68,12 +71,29 @@ fn main() -> ExitCode {
         }
     };
     on_ranks(Some(n_ranks), &options.compare, |world, device| {
+        let rates = if options.floor { rates(world, device)? } else { None };
         groups.iter().zip(&peaks).try_for_each(|((case, ways), peaks)| {
             let mut variants: Vec<_> = ways.iter().map(|(way, ranks)| Variant::new(way.clone(), *ranks)).collect();
             variants.iter_mut().zip(peaks).for_each(|(variant, peak)| variant.peak_bytes = *peak);
-            case.visit(options.compare.n_batches(), device, Study { args: &options.compare, world, variants })
+            case.visit(
+                options.compare.n_batches(),
+                device,
+                Study { case: *case, rates, args: &options.compare, world, variants },
+            )
         })
     })
+}
+
+/// What the device of the first rank does at most, which that rank measures while the others wait.
+fn rates(world: &Communicator, device: &Device) -> Result<Option<Rates>, TrainError> {
+    let mut rates = None;
+    if world.rank() == 0 {
+        let measured = Rates::measure(device).map_err(|reason| world.abort(&reason))?;
+        println!("{:.4} GB/s, {:.4} GFLOP/s in single precision", 1e-9 * measured.bytes, 1e-9 * measured.operations);
+        rates = Some(measured);
+    }
+    world.barrier()?;
+    Ok(rates)
 }
 
 /// Ends with what is wrong with the options.
@@ -117,6 +137,8 @@ fn peak(options: &Options, case: Case, way: &Way, ranks: usize) -> Result<Option
 
 /// Measures the variants of a network.
 struct Study<'a> {
+    case: Case,
+    rates: Option<Rates>,
     args: &'a CompareArgs,
     world: &'a Communicator,
     variants: Vec<Variant>,
@@ -125,7 +147,10 @@ struct Study<'a> {
 impl Visit for Study<'_> {
     type Out = ();
 
-    fn visit<N: Network + 'static>(mut self, built: Built<N>) -> Result<(), TrainError> {
+    fn visit<N: Network + 'static>(mut self, mut built: Built<N>) -> Result<(), TrainError> {
+        if let Some(rates) = self.rates {
+            built.floor = self.case.work(built.n_parameters()?).map(|work| work.floor(&rates));
+        }
         compare("study", self.world, &mut [built], &mut self.variants, self.args)
     }
 }

@@ -33,6 +33,8 @@ pub struct Built<N: Network> {
     pub task: Task<Tensor<1, Int>>,
     /// Whether its layers differ in cost.
     pub layers_differ: bool,
+    /// The least seconds of a step on its device, where known.
+    pub floor: Option<f64>,
     /// Seconds of every layer, by which [`Built::make`] shares layers out; without them by count. The same on all ranks.
     pub costs: Option<Vec<f64>>,
     init: InitFn<N>,
@@ -51,12 +53,25 @@ impl<N: Network> Built<N> {
     ) -> Self {
         let init = Box::new(move |range| init(range).map_err(Into::into));
         let task = Task::classification();
-        Self { name, batch, grid, operator, task, layers_differ: false, costs: None, init, samples }
+        Self { name, batch, grid, operator, task, layers_differ: false, floor: None, costs: None, init, samples }
     }
 
     /// Layers, as the solver counts.
     pub fn n_layers(&self) -> usize {
         self.grid.n_steps()
+    }
+
+    /// Numbers of all its parameters.
+    ///
+    /// # Errors
+    /// A network that cannot be made.
+    ///
+    /// # Cost
+    /// That of making the whole network.
+    pub fn n_parameters(&self) -> Result<usize, TrainError> {
+        let mut n = 0;
+        (self.init)(0..self.n_layers())?.visit_parameters(|p| n += p.shape.iter().product::<usize>());
+        Ok(n)
     }
 
     /// The network at its initial parameters, the same whatever ranks and schedule, spread over the ranks of `comm`.

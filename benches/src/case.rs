@@ -8,11 +8,20 @@ use braidnet::data::motion;
 use braidnet::nn::gru::{GruConfig, GruNet};
 use braidnet::prelude::*;
 
-use crate::{Built, samples};
+use crate::{Built, Work, samples};
 
 /// Layers that begin with equal parameters, whatever schedule is timed: errors of all schedules are then those of the same network.
 pub const RUN: usize = 8;
 
+/// Pixels of an image that convolutions see.
+const PIXELS: usize = 28 * 28;
+/// Features of a word in an encoder.
+const WIDTH: usize = 128;
+/// Features and cells of a recurrent network.
+const HIDDEN: usize = 100;
+const CELLS: usize = 2;
+/// Channels of a network on voxels.
+const VOXEL_CHANNELS: usize = 4;
 /// Classes of the pictures that a network of blocks sees.
 const PICTURE_CLASSES: usize = 20;
 
@@ -93,6 +102,24 @@ impl Case {
         }
     }
 
+    /// What a step of exact training cannot do without, with so many parameters in all; `None` where layers differ.
+    pub fn work(self, n_parameters: usize) -> Option<Work> {
+        // Multiply-adds of a layer and numbers of its state, both of one sample.
+        let (multiply_adds, state) = match self.kind {
+            Kind::Conv { channels, .. } => (2 * 9 * channels.pow(2) * PIXELS, channels * PIXELS),
+            // Six dense maps, and two products of attention.
+            Kind::Encoder { .. } => {
+                (samples::SENTENCE * (6 * WIDTH.pow(2) + 2 * samples::SENTENCE * WIDTH), samples::SENTENCE * WIDTH)
+            }
+            // Three gates of the states of two cells, and of the lower cell's state in the upper one.
+            Kind::Gru { .. } => (3 * 3 * HIDDEN.pow(2), CELLS * HIDDEN),
+            Kind::Voxels { side, .. } => (27 * VOXEL_CHANNELS.pow(2) * side.pow(3), VOXEL_CHANNELS * side.pow(3)),
+            Kind::Blocks { .. } => return None,
+        };
+        let (layers, batch) = (self.n_layers(), self.batch);
+        Some(Work::new((multiply_adds * batch * layers) as f64, state * batch, layers, n_parameters))
+    }
+
     /// Does what `visit` does, on a device, with samples for so many batches.
     ///
     /// # Errors
@@ -119,7 +146,7 @@ impl Case {
                 visit.visit(built)
             }
             Kind::Gru { length } => {
-                let config = GruConfig::new(length, motion::CHANNELS, 100, 2, motion::CLASSES);
+                let config = GruConfig::new(length, motion::CHANNELS, HIDDEN, CELLS, motion::CLASSES);
                 let grid = config.grid()?;
                 let init = move |range| config.init(range, 0, &on);
                 // A coarse step reads the inputs of its whole run.
@@ -136,7 +163,7 @@ impl Case {
                 visit.visit(built)
             }
             Kind::Voxels { side, layers } => {
-                let config = OdeNet3dConfig::new(layers, side);
+                let config = OdeNet3dConfig { channels: VOXEL_CHANNELS, ..OdeNet3dConfig::new(layers, side) };
                 let (grid, operator) = (config.grid()?, config.coarse);
                 let init = move |range| config.init(range, RUN, 0, &on);
                 visit.visit(Built::new(named, grid, operator, init, samples::solids(side, n, device)?))
@@ -151,7 +178,7 @@ fn encoder(layers: usize) -> TransformerConfig {
         max_length: samples::SENTENCE,
         final_time: layers as f64 / 4.0,
         pad: None,
-        ..TransformerConfig::encoder(layers, 128, 1000, samples::WORD_CLASSES)
+        ..TransformerConfig::encoder(layers, WIDTH, 1000, samples::WORD_CLASSES)
     }
 }
 
@@ -240,6 +267,21 @@ mod tests {
             let message = text.parse::<Case>().unwrap_err().to_string();
             assert!(message.contains("conv:LAYERSxCHANNELS") && message.contains(&format!("{text:?}")), "{message}");
         }
+    }
+
+    #[test]
+    fn work_is_that_of_the_layers() {
+        let work = |text: &str| text.parse::<Case>().unwrap().work(1000);
+        // Two convolutions of 12 channels: 6 x 2 x 9 x 144 operations a pixel; a state of 12 x 784 numbers.
+        let conv = work("conv:8x12@50").unwrap();
+        assert_eq!(conv.operations, 6.0 * 18.0 * 144.0 * 784.0 * 50.0 * 8.0);
+        assert_eq!(conv.bytes, 8.0 * 12.0 * 784.0 * 50.0 * 8.0 + 20_000.0);
+        assert_eq!(work("encoder:2@3").unwrap().operations, 6.0 * 64.0 * (6.0 * 16_384.0 + 8192.0 * 2.0) * 6.0);
+        assert_eq!(work("gru:7@5").unwrap().operations, 6.0 * 90_000.0 * 35.0);
+        assert_eq!(work("blocks:2"), None);
+        // Depth and batch multiply.
+        let (once, more) = (work("voxels:9x4@1").unwrap(), work("voxels:9x8@3").unwrap());
+        assert_eq!(more.operations, 6.0 * once.operations);
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct CompareArgs {
     /// Rounds in which every variant is timed
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     rounds: u16,
-    /// Steps per round that are timed, after two that are not
+    /// Steps per round that are timed, after at least two that are not: as many as it takes until they become no faster
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
     /// Measures no errors

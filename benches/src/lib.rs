@@ -11,6 +11,7 @@
 mod built;
 mod case;
 mod compare;
+mod floor;
 pub mod layers;
 mod parameters;
 mod presets;
@@ -23,6 +24,7 @@ mod way;
 pub use built::{Batch, Built, SamplesFn};
 pub use case::{Case, CaseError, RUN, Visit};
 pub use compare::{CompareArgs, compare, on_ranks, own_device};
+pub use floor::{Rates, Work};
 pub use parameters::Parameters;
 pub use presets::{Group, Preset};
 pub use record::{device_name, kind_of_ranks, report};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use braidnet::comm::under_mpi;
-use braidnet::device::{DeviceKind, DeviceSpec};
+use braidnet::device::{self, DeviceKind, DeviceSpec};
 use braidnet::monitor::{Framework, Measurement, Seconds, Transport};
 use braidnet::prelude::*;
 
@@ -16,6 +16,9 @@ pub fn kind_of_ranks() -> &'static str {
 
 /// Prints a line per variant, with speed-ups over the first, and appends one to `json`, with the device. For the first rank.
 ///
+/// Launches are those of a step and, behind the comma, those of them that only copy; the floor is the part of the time that
+/// the device needs at least ([`Work`](crate::Work)).
+///
 /// # Errors
 /// A file that cannot be written.
 pub fn report<N: Network>(
@@ -26,7 +29,7 @@ pub fn report<N: Network>(
 ) -> Result<(), TrainError> {
     let width = variants.iter().map(|variant| variant.name.len()).max().unwrap_or(0).max(20);
     println!(
-        "  {:<width$} {:>5} {:>27} {:>8} {:>8}  {:^19}  {:^19} {:>9}",
+        "  {:<width$} {:>5} {:>27} {:>8} {:>8}  {:^19}  {:^19} {:>9} {:>13} {:>7}",
         "variant",
         "ranks",
         "ms per step (10-90 %)",
@@ -34,27 +37,43 @@ pub fn report<N: Network>(
         "waiting",
         "gradients, states",
         "after training",
-        "memory"
+        "memory",
+        "launches",
+        "floor"
     );
+    let device_name = device_name(device);
     let mut first = None;
     for variant in variants {
         let Some(seconds) = Seconds::of(variant.steps.iter().map(|step| step.seconds)) else { continue };
-        println!("  {}", line(variant, &seconds, *first.get_or_insert(seconds.median), width));
-        if let (Some(path), Some(built)) = (json, networks.get(variant.network)) {
-            measurement((bench, built.name.clone(), device), variant, seconds).append(path)?;
+        let Some(built) = networks.get(variant.network) else { continue };
+        // The processor starts none.
+        let launches = variant.launches.filter(|_| !device.kind.is_processor());
+        let measured = Measurement {
+            launches: launches.map(|launches| launches.all),
+            copies: launches.map(|launches| launches.copies),
+            floor: built.floor,
+            ..measurement((bench, &built.name, &device_name), variant, seconds)
+        };
+        println!("  {}", line(variant, &measured, *first.get_or_insert(seconds.median), width));
+        if let Some(path) = json {
+            measured.append(path)?;
         }
     }
     Ok(())
 }
 
-fn line(variant: &Variant, seconds: &Seconds, first: f64, width: usize) -> String {
+fn line(variant: &Variant, measured: &Measurement, first: f64, width: usize) -> String {
+    let seconds = measured.seconds.unwrap_or_default();
     let [low, median, high] = [seconds.first_decile, seconds.median, seconds.last_decile].map(|s| 1e3 * s);
     let errors = |errors: Option<Errors>| {
         errors.map_or_else(String::new, |e| format!("{:8.3} %,{:7.3} %", 100.0 * e.gradient, 100.0 * e.state))
     };
     let memory = variant.peak_bytes.map_or_else(String::new, |bytes| format!("{} MiB", bytes >> 20));
+    let launches =
+        measured.launches.zip(measured.copies).map_or_else(String::new, |(n, copies)| format!("{n}, {copies}"));
+    let floor = measured.floor.map_or_else(String::new, |floor| format!("{:.1} %", 100.0 * floor / seconds.median));
     format!(
-        "{:<width$} {:>5} {:>27} {:>8.2} {:>6.1} %  {:<19}  {:<19} {memory:>9}",
+        "{:<width$} {:>5} {:>27} {:>8.2} {:>6.1} %  {:<19}  {:<19} {memory:>9} {launches:>13} {floor:>7}",
         variant.name,
         variant.ranks,
         format!("{median:.1} ({low:.1}-{high:.1})"),
@@ -72,20 +91,23 @@ fn waiting(variant: &Variant) -> Option<f64> {
     Seconds::of(variant.steps.iter().map(|step| step.waiting)).map(|waiting| waiting.median)
 }
 
-/// What a measurement says of a device: `cpu`, or what was typed.
+/// What a measurement says of a device: `cpu`, or the kind and number of that of the first rank with the name that it gives itself.
 pub fn device_name(device: DeviceSpec) -> String {
-    if device.kind == DeviceKind::Flex { "cpu".to_owned() } else { device.to_string() }
+    match device.kind {
+        DeviceKind::Flex => "cpu".to_owned(),
+        _ => device::open(device, 0).map_or_else(|_| device.to_string(), |opened| opened.to_string()),
+    }
 }
 
-fn measurement((bench, case, device): (&str, String, DeviceSpec), variant: &Variant, seconds: Seconds) -> Measurement {
+fn measurement((bench, case, device): (&str, &str, &str), variant: &Variant, seconds: Seconds) -> Measurement {
     Measurement {
         bench: bench.to_owned(),
-        case,
+        case: case.to_owned(),
         variant: variant.name.clone(),
         by: Framework::Braidnet,
         ranks: variant.ranks,
         transport: if under_mpi() { Transport::Mpi } else { Transport::Threads },
-        device: device_name(device),
+        device: device.to_owned(),
         seconds: Some(seconds),
         waiting: waiting(variant),
         gradient_error: variant.errors.map(|errors| errors.gradient),
@@ -106,22 +128,19 @@ mod tests {
         let mut variant = Variant::new(Way::sequential(), 2);
         variant.steps = vec![StepTime { seconds: 0.25, waiting: 0.5 }];
         variant.errors = Some(Errors { gradient: 0.01, state: 0.002 });
-        let measured = measurement(
-            ("study", "conv:8x1@4".into(), DeviceKind::Flex.into()),
-            &variant,
-            Seconds::of([0.25]).unwrap(),
-        );
+        let measured = measurement(("study", "conv:8x1@4", "cpu"), &variant, Seconds::of([0.25]).unwrap());
         assert_eq!(
             (measured.waiting, measured.gradient_error, measured.state_error),
             (Some(0.5), Some(0.01), Some(0.002))
         );
         assert_eq!((measured.gradient_error_trained, measured.peak_bytes), (None, None));
-        assert_eq!(measured.device, "cpu");
-        assert_eq!(device_name("cuda:1".parse().unwrap()), "cuda:1");
-        let line = line(&variant, &measured.seconds.unwrap(), 0.5, 6);
+        assert_eq!((measured.device.as_str(), device_name(DeviceKind::Flex.into()).as_str()), ("cpu", "cpu"));
+        let text = line(&variant, &measured, 0.5, 6);
         for part in ["seq", "250.0 (250.0-250.0)", "2.00", "50.0 %", "1.000 %,  0.200 %"] {
-            assert!(line.contains(part), "{part} in {line}");
+            assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(line.ends_with("0.200 %"), "{line}");
+        assert!(text.ends_with("0.200 %"), "{text}");
+        let on_gpu = Measurement { launches: Some(1740), copies: Some(710), floor: Some(0.05), ..measured };
+        assert!(line(&variant, &on_gpu, 0.5, 6).ends_with("1740, 710  20.0 %"));
     }
 }

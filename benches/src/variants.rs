@@ -1,5 +1,6 @@
 //! Ways of one network's training step side by side.
 
+use braidnet::device::Launches;
 use braidnet::prelude::*;
 
 use crate::{Built, Parameters, Way, step};
@@ -20,6 +21,8 @@ pub struct Variant {
     pub errors: Option<Errors>,
     /// After some training.
     pub errors_trained: Option<Errors>,
+    /// Kernels that a step starts in the process of the first rank, known there; `None` in a build without GPUs.
+    pub launches: Option<Launches>,
     /// Most memory of a process of its ranks, in bytes, where it was the only variant.
     pub peak_bytes: Option<u64>,
 }
@@ -46,8 +49,8 @@ impl Variant {
     /// Nothing measured yet.
     pub fn new(way: Way, ranks: usize) -> Self {
         let name = way.to_string();
-        let (steps, errors, errors_trained, peak_bytes) = (Vec::new(), None, None, None);
-        Self { name, way, ranks, network: 0, steps, errors, errors_trained, peak_bytes }
+        let (steps, errors, errors_trained, launches, peak_bytes) = (Vec::new(), None, None, None, None);
+        Self { name, way, ranks, network: 0, steps, errors, errors_trained, launches, peak_bytes }
     }
 
     /// With another name.
@@ -150,7 +153,9 @@ pub fn time_in_turns<N: Network>(
         for variant in variants.iter_mut() {
             let Some(built) = networks.get(variant.network) else { continue };
             if let Some(comm) = world.first_ranks(variant.ranks)? {
-                variant.steps.extend(step::time(built, &variant.way, &comm, steps)?);
+                let timed = step::time(built, &variant.way, &comm, steps)?;
+                variant.steps.extend(timed.steps);
+                variant.launches = timed.launches;
             }
             world.barrier()?;
         }

@@ -26,7 +26,7 @@ pub struct Measurement {
     pub ranks: usize,
     /// What carries messages between ranks.
     pub transport: Transport,
-    /// Where it ran: `cpu`.
+    /// Where it ran: `cpu`, or a GPU with its name, as `cuda:0 (NVIDIA H200)`.
     pub device: String,
     /// The time of one repetition; `None` where none was taken, as with [`count`](Self::count).
     #[serde(default)]
@@ -52,6 +52,15 @@ pub struct Measurement {
     /// Instructions executed, where these are counted in place of time.
     #[serde(default)]
     pub count: Option<u64>,
+    /// Kernels that one repetition starts on GPUs.
+    #[serde(default)]
+    pub launches: Option<u64>,
+    /// Those of them that only move values.
+    #[serde(default)]
+    pub copies: Option<u64>,
+    /// The least time of one repetition that the device's memory and arithmetic allow, in seconds.
+    #[serde(default)]
+    pub floor: Option<f64>,
 }
 
 /// How long `n` repetitions took each, in seconds.
@@ -147,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    const LINE: &str = r#"{"bench":"study","case":"conv:36x3@50","variant":"sequential","by":"braidnet","ranks":2,"transport":"MPI","device":"cpu","seconds":{"first_decile":0.1,"median":0.2,"last_decile":0.3,"n":30},"waiting":0.12,"gradient_error":null,"gradient_error_trained":null,"state_error":null,"peak_bytes":null,"predicted":null,"count":null}"#;
+    const LINE: &str = r#"{"bench":"study","case":"conv:36x3@50","variant":"sequential","by":"braidnet","ranks":2,"transport":"MPI","device":"cpu","seconds":{"first_decile":0.1,"median":0.2,"last_decile":0.3,"n":30},"waiting":0.12,"gradient_error":null,"gradient_error_trained":null,"state_error":null,"peak_bytes":null,"predicted":null,"count":null,"launches":null,"copies":null,"floor":null}"#;
 
     fn study() -> Measurement {
         Measurement {
