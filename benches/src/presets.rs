@@ -19,6 +19,8 @@ pub enum Preset {
     Schedules,
     /// What is compared with other frameworks.
     Peers,
+    /// Sequential, and layer-parallel schedules that have few steps one after the other: for one GPU.
+    Gpu,
 }
 
 /// A case, and its ways with their ranks, which are timed in turns; the first is what others are compared with.
@@ -43,6 +45,7 @@ impl Preset {
         let mut ways = vec![Way::sequential()];
         match self {
             Self::Schedules => ways.extend(schedules()),
+            Self::Gpu => ways.extend(side_by_side()),
             Self::Quick | Self::Strong | Self::Weak | Self::Peers => {
                 ways.extend([one.clone(), one.joined(), mixed.clone(), mixed.joined()]);
             }
@@ -73,6 +76,16 @@ fn schedules() -> Vec<Way> {
         }
     }
     all
+}
+
+/// Schedules for layers side by side, where a step takes as long as its calls one after the other: two levels take the coarse
+/// layers and those of an interval, three levels fewer at great depth. Joined sweeps have them all one after the other.
+fn side_by_side() -> Vec<Way> {
+    let two = [4, 8, 16, 32]
+        .into_iter()
+        .flat_map(|cfactor| [[1, 1], [0, 1], [2, 1], [2, 2]].map(|iterations| Way::parallel(2, cfactor, iterations)));
+    let three = [4, 8].into_iter().flat_map(|cfactor| [[1, 1], [2, 1]].map(|n| Way::parallel(3, cfactor, n)));
+    two.chain(three).collect()
 }
 
 /// Whether a way makes sense: a layer or coarsest interval for every rank, at least two of these, a sample for every part of a batch.
@@ -121,6 +134,16 @@ mod tests {
         let groups = Preset::Weak.groups("gru:64".parse().unwrap(), &[1, 4]);
         assert_eq!(groups.iter().map(|(case, _)| case.n_layers()).collect::<Vec<_>>(), [64, 256]);
         assert!(groups[1].1.iter().all(|(_, ranks)| *ranks == 4));
+    }
+
+    #[test]
+    fn a_gpu_has_schedules_of_any_depth() {
+        let on = |case: &str| names(Preset::Gpu, case, &[1]).concat();
+        let shallow = on("conv:8x2@2");
+        assert_eq!(shallow, ["seq on 1", "lp:2/4/1/1 on 1", "mixed:2/4/1 on 1", "lp:2/4/2/1 on 1", "lp:2/4/2/2 on 1"]);
+        let deep = on("gru:1024");
+        assert_eq!(deep.len(), 1 + 4 * 4 + 2 * 2);
+        assert!(deep.contains(&"lp:3/8/2/1 on 1".to_owned()), "{deep:?}");
     }
 
     #[test]

@@ -3,13 +3,16 @@
 //! | file | what |
 //! |---|---|
 //! | `suite.rs` | the suites: which networks on how many ranks |
+//! | `measure.rs` | everything that a suite runs, in turns |
+//! | `device.rs` | the device, and the feature that builds it |
 //! | `launcher.rs` | how ranks are started |
-//! | `programs.rs` | building and running what measures |
+//! | `programs.rs` | building what measures, or taking it from elsewhere, and running it |
 //! | `peers.rs` | the same networks in PyTorch |
 //! | `points.rs` | the solver's instructions per point |
 //! | `machine.rs` | what it ran on |
 //! | `results.rs` | the results of a suite, repeats merged |
 //! | `ratios.rs` | speed-ups, crossovers |
+//! | `gains.rs` | on a GPU, each network's best schedule, and where the gain begins and ends |
 //! | `pareto.rs` | the Pareto front |
 //! | `compare.rs` | what moved since an earlier run |
 //! | `table.rs` | the results as Markdown |
@@ -19,10 +22,13 @@
 mod bars;
 mod charts;
 mod compare;
+mod device;
+mod gains;
 mod launcher;
 mod machine;
 #[cfg(test)]
 mod made_up;
+mod measure;
 mod pareto;
 mod peers;
 mod points;
@@ -43,14 +49,16 @@ use clap::Args;
 use crate::cargo::{Workspace, root};
 use crate::install::Tools;
 use compare::Comparison;
+use device::Device;
 use launcher::Launcher;
 use machine::Machine;
-use programs::{Collector, Programs};
 use results::Results;
 use suite::Suite;
 
 /// The exit code for arguments that cannot be.
 const USAGE: u8 = 2;
+/// What programs that run elsewhere were built by, beside them.
+const BUILT_BY: &str = "built.json";
 
 /// Measure, and write tables and pictures.
 ///
@@ -72,9 +80,18 @@ pub struct Options {
     /// How ranks are started: threads, or a command as 'mpirun -n {ranks}' or 'srun -n {ranks}'
     #[arg(long, default_value = "threads", value_name = "COMMAND")]
     launcher: Launcher,
-    /// Where tensors are; this build has cpu only
-    #[arg(long, default_value = "cpu", value_parser = device)]
-    device: String,
+    /// Where tensors are: cpu, cuda, rocm, vulkan, metal or webgpu, also with a number, as cuda:0; programs are built for it
+    #[arg(long, default_value = "cpu", value_name = "KIND[:N]")]
+    device: Device,
+    /// More features of the crate braidnet to build programs with, as cuda-nvrtc where LLVM cannot be downloaded
+    #[arg(long, value_delimiter = ',', value_name = "FEATURE")]
+    features: Vec<String>,
+    /// Builds the programs, copies them, PyTorch's and this program (xtask) into a folder, and measures nothing
+    #[arg(long, value_name = "DIR")]
+    build_into: Option<PathBuf>,
+    /// Runs the programs of such a folder; needs no cargo: DIR/xtask bench --built DIR
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["build_into", "features"])]
+    built: Option<PathBuf>,
     /// How often every program is started, in turns
     #[arg(long, value_name = "N")]
     repeats: Option<NonZeroUsize>,
@@ -84,14 +101,9 @@ pub struct Options {
     /// Folder of the results [default: target/bench]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Python with PyTorch, for the suite `peers`
+    /// Python with PyTorch, for the suites `peers` and `gpu`
     #[arg(long, default_value = "python3", value_name = "PROGRAM")]
     python: PathBuf,
-}
-
-/// A device that is built.
-fn device(name: &str) -> Result<String, String> {
-    if name == "cpu" { Ok(name.to_owned()) } else { Err("this build has no other device than cpu".to_owned()) }
 }
 
 /// Runs the task.
@@ -103,7 +115,11 @@ pub fn run(options: &Options) -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match prepared.measure().and_then(|results| prepared.write(&results)) {
+    let done = match &options.build_into {
+        Some(folder) => prepared.build_into(folder),
+        None => prepared.measure_and_write(),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -118,7 +134,7 @@ pub fn run(options: &Options) -> ExitCode {
 /// If a program fails; never because of a time.
 pub fn quick(workspace: Workspace) -> Result<()> {
     let bench = Bench::new(Suite::Quick, workspace, default_out());
-    bench.write(&bench.measure()?)
+    bench.measure_and_write()
 }
 
 /// A suite with all that can be known before anything is measured.
@@ -127,9 +143,12 @@ struct Bench {
     networks: Vec<String>,
     ranks: Vec<usize>,
     launcher: Launcher,
-    device: String,
+    device: Device,
+    features: Vec<String>,
     repeats: usize,
     workspace: Workspace,
+    /// The folder of programs that are built already.
+    built: Option<PathBuf>,
     python: PathBuf,
     out: PathBuf,
     /// The name and the results of an earlier run that was asked for.
@@ -158,6 +177,8 @@ fn prepare(options: &Options) -> Result<Bench> {
         ranks: if ranks.is_empty() { bench.ranks } else { ranks },
         launcher: options.launcher.clone(),
         device: options.device.clone(),
+        features: options.features.clone(),
+        built: options.built.clone(),
         repeats: options.repeats.map_or(bench.repeats, NonZeroUsize::get),
         python: options.python.clone(),
         earlier,
@@ -174,71 +195,36 @@ impl Bench {
     fn new(suite: Suite, workspace: Workspace, out: PathBuf) -> Self {
         Self {
             suite,
-            networks: suite.networks().iter().map(|&name| name.to_owned()).collect(),
+            networks: suite.networks(),
             ranks: suite.ranks(),
             launcher: Launcher::Threads,
-            device: "cpu".to_owned(),
+            device: Device::cpu(),
+            features: Vec::new(),
             repeats: suite.repeats(),
             workspace,
+            built: None,
             python: "python3".into(),
             out,
             earlier: None,
         }
     }
 
-    /// Builds and runs everything.
-    fn measure(&self) -> Result<Results> {
-        let torch = machine::torch(&self.python);
-        let programs = Programs::build(self.workspace)?;
-        let mut collector = Collector::new()?;
-        let mut notes = Vec::new();
-        for repeat in 0..self.repeats {
-            println!("\nturn {} of {}", repeat + 1, self.repeats);
-            let cases = self.run_study(&programs, repeat == 0, &mut collector)?;
-            if self.suite == Suite::Peers {
-                collector.run(&mut std::process::Command::new(&programs.layer))?;
-                if torch.is_some() {
-                    notes = peers::run(&self.python, &cases, &mut collector)?;
-                }
-            }
-        }
-        if self.suite == Suite::Peers && torch.is_none() {
-            notes
-                .push(format!("no PyTorch: {} cannot import torch; name another with --python", self.python.display()));
-        }
-        if self.launcher != Launcher::Threads && !self.ranks.contains(&1) {
-            notes.push("one rank was timed beside processes that wait; --ranks 1,... times it alone".to_owned());
-        }
-        if self.suite == Suite::Quick {
-            notes.extend(points::count(&programs, &mut collector)?);
-        }
-        let measurements = results::merge(collector.finish());
-        ensure!(
-            measurements.iter().all(|one| one.device == self.device),
-            "a bench ran on another device than asked for"
-        );
-        let machine = Machine::find(torch, self.workspace.has_mpi);
-        Ok(Results { suite: self.suite.name().to_owned(), machine, notes, measurements })
+    /// Builds the programs, and leaves them in a folder with what they were built by.
+    fn build_into(&self, folder: &Path) -> Result<()> {
+        self.programs()?.copy_into(folder)?;
+        let path = folder.join(BUILT_BY);
+        let text = serde_json::to_string_pretty(&Machine::find(None, self.workspace.has_mpi))? + "\n";
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        println!("{0}: run {0}/xtask bench --built {0} --device {1}", folder.display(), self.device);
+        Ok(())
     }
 
-    /// One start of the bench `study` per number of processes; the cases that it measured.
-    fn run_study(&self, programs: &Programs, is_first: bool, collector: &mut Collector) -> Result<Vec<String>> {
-        let mut cases = Vec::new();
-        for (start, ranks) in self.launcher.starts(&self.ranks).into_iter().enumerate() {
-            let most = ranks.iter().copied().max().unwrap_or(1);
-            let numbers: Vec<String> = ranks.iter().map(usize::to_string).collect();
-            let mut command = self.launcher.command(&programs.study, most);
-            command.args(["--network", &self.networks.join(","), "--ranks", &numbers.join(",")]);
-            command.args(self.suite.study_options(is_first, self.launcher == Launcher::Threads));
-            let measured = collector.run(&mut command)?;
-            cases.extend(measured.iter().map(|one| one.case.clone()));
-            // What needs fewer ranks was measured by an earlier start, without processes that only wait.
-            let n = measured.len();
-            collector.retain_last(n, |one| start == 0 || ranks.contains(&one.ranks));
-        }
-        cases.sort();
-        cases.dedup();
-        Ok(cases)
+    /// Measures, and writes the results; what could not be measured is an error behind them.
+    fn measure_and_write(&self) -> Result<()> {
+        let (results, n_failed) = self.measure()?;
+        self.write(&results)?;
+        ensure!(n_failed == 0, "{n_failed} starts failed; the notes of the results say which, and why");
+        Ok(())
     }
 
     /// Writes everything, and prints the tables and what moved.

@@ -11,13 +11,14 @@ use serde_json::Value;
 
 use crate::command::{cannot_start, judge, show};
 
-/// The workspace's root.
+/// The workspace's root; on a machine without it, for a program built elsewhere, the current folder.
 pub fn root() -> &'static Path {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         // Set by `cargo run`; the other one is right unless the workspace was moved after the build.
         let own = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let own = PathBuf::from(own);
-        own.parent().map(Path::to_owned).unwrap_or(own)
+        let root = own.parent().map(Path::to_owned).unwrap_or(own);
+        if root.is_dir() { root } else { env::current_dir().unwrap_or(root) }
     });
     &ROOT
 }

@@ -20,7 +20,7 @@ mod cgroup;
 mod cuda;
 mod device;
 mod finding;
-mod gpu;
+pub mod gpu;
 pub mod machine;
 pub mod mpi;
 mod ping_pong;

@@ -39,7 +39,7 @@ pub fn draw(name: &str, case: &[&Measurement]) -> Result<Titled> {
 
 fn bar(one: &Measurement) -> Option<Bar> {
     let (total, waiting) = (1e3 * median(one)?, one.waiting?);
-    let label = format!("{}, {}", one.variant, place(one.by, one.ranks, one.transport));
+    let label = format!("{}, {}", one.variant, place(one));
     Some(Bar { label, busy: total * (1.0 - waiting), total })
 }
 

@@ -20,6 +20,10 @@ pub type Titled = (Picture, String);
 /// # Errors
 /// If one cannot be drawn.
 pub fn draw(results: &Results) -> Result<Vec<Titled>> {
+    // Its tables say more than a picture per network.
+    if results.suite == "gpu" {
+        return Ok(Vec::new());
+    }
     let mut all = Vec::new();
     for case in results.cases().into_iter().filter(|(bench, _)| *bench == "study") {
         let measured = results.of_case(case);
@@ -153,7 +157,7 @@ fn errors_over_time(name: &str, case: &[&Measurement]) -> Plot {
     let line: Vec<_> = front.iter().map(|(_, time, error)| place_of(*time, *error)).collect();
     let mark = |(index, &(x, value)): (usize, &(f64, f64))| Mark { x, value, text: (index + 1).to_string() };
     let marks = line.iter().enumerate().map(mark).collect();
-    let names = front.iter().map(|(one, ..)| place(one.by, one.ranks, one.transport));
+    let names = front.iter().map(|(one, ..)| place(one));
     let n_places = names.collect::<std::collections::BTreeSet<_>>().len();
     let curves = vec![
         // First, so that its line does not hide the dots.

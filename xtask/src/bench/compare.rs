@@ -11,8 +11,9 @@ use super::table::milliseconds;
 type Value = fn(&Measurement) -> Option<f64>;
 
 /// Values without a spread, and the least share by which they must change to count as moved.
-const VALUES: [(&str, Value, f64); 5] = [
+const VALUES: [(&str, Value, f64); 6] = [
     ("instructions", |one| one.count.map(|count| count as f64), 0.005),
+    ("launches", |one| one.launches.map(|launches| launches as f64), 0.005),
     ("gradient error", |one| one.gradient_error, 0.01),
     ("gradient error after training", |one| one.gradient_error_trained, 0.01),
     ("state error", |one| one.state_error, 0.01),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cargo::root;
 use crate::command::probe;
+use crate::doctor::gpu;
 use crate::doctor::machine::Hardware;
 use crate::doctor::mpi::Library;
 
@@ -31,6 +32,8 @@ pub struct Machine {
     pub commit: Option<String>,
     /// The version of PyTorch, where Python has it.
     pub torch: Option<String>,
+    /// Its GPUs with their memory and drivers, where the bench ran on one.
+    pub gpus: Vec<String>,
     /// The MPI library that programs are built with.
     pub mpi: Option<String>,
 }
@@ -50,8 +53,20 @@ impl Machine {
             braidnet: env!("CARGO_PKG_VERSION").to_owned(),
             commit: commit(root()),
             torch,
+            gpus: Vec::new(),
             mpi: if has_mpi { library().map(|library| library.describe()) } else { None },
         }
+    }
+
+    /// With its GPUs.
+    pub fn with_gpus(self) -> Self {
+        Self { gpus: gpu::found(), ..self }
+    }
+
+    /// With the compiler, the commit and MPI of programs that were built elsewhere.
+    pub fn with_programs_of(self, built: &Self) -> Self {
+        let Self { rustc, commit, mpi, braidnet, .. } = built.clone();
+        Self { rustc, commit, mpi, braidnet, ..self }
     }
 
     /// Name and value of what is known.
@@ -68,14 +83,16 @@ impl Machine {
             ("braidnet", Some(self.braidnet.clone())),
             ("commit", self.commit.clone()),
             ("PyTorch", self.torch.clone()),
+            ("GPUs", (!self.gpus.is_empty()).then(|| self.gpus.join("; "))),
             ("MPI", self.mpi.clone()),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
 
-    /// Whether times of both can be compared: the same processors, so many of them.
+    /// Whether times of both can be compared: the same processors, so many of them, and the same GPUs.
     pub fn is_like(&self, other: &Self) -> bool {
-        (&self.processor, self.cores, self.usable) == (&other.processor, other.cores, other.usable)
+        let same = |one: &Self| (one.processor.clone(), one.cores, one.usable, one.gpus.clone());
+        same(self) == same(other)
     }
 }
 
@@ -107,6 +124,10 @@ mod tests {
         assert_eq!(rows[2].1, "3.0 GiB");
         assert!(machine.is_like(&Machine { torch: Some("2.2".into()), ..machine.clone() }));
         assert!(!machine.is_like(&Machine { usable: 2, ..machine.clone() }));
+        assert!(!machine.is_like(&Machine { gpus: vec!["NVIDIA H200".into()], ..machine.clone() }));
+        let built = Machine { rustc: Some("rustc 1.95".into()), commit: Some("1a2b".into()), ..Machine::default() };
+        let both = machine.clone().with_programs_of(&built);
+        assert_eq!((both.commit, both.rustc, both.usable), (built.commit, built.rustc, 4));
     }
 
     #[test]

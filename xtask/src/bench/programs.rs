@@ -1,5 +1,7 @@
-//! Running what measures, and collecting what it measured.
+//! Building what measures or taking it from elsewhere, running it, and collecting what it measured.
 
+use std::env::{self, consts::EXE_EXTENSION};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use crate::command::capture_within;
 const BENCHES: [&str; 2] = ["study", "layer"];
 /// A small program for counting instructions.
 const POINTS: &str = "points";
+/// Where PyTorch's programs are in the workspace, and in a folder of copies.
+const PEERS: &str = "benches/peers";
+const PEERS_COPY: &str = "peers";
 /// How long one start may take: a bench that hangs must end some day.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
@@ -27,23 +32,72 @@ pub struct Programs {
     pub layer: PathBuf,
     /// The solver without a network.
     pub points: PathBuf,
+    /// The folder of PyTorch's programs.
+    pub peers: PathBuf,
 }
 
 impl Programs {
-    /// Builds them all at once.
+    /// Builds them all at once, with more features of `braidnet`.
     ///
     /// # Errors
     /// If the build fails.
-    pub fn build(workspace: Workspace) -> Result<Self> {
+    pub fn build(workspace: Workspace, features: &[&str]) -> Result<Self> {
+        let features: Vec<String> = features.iter().map(|feature| format!("braidnet/{feature}")).collect();
+        let features = features.join(",");
         let benches = BENCHES.iter().flat_map(|name| ["--bench", name]);
-        let options: Vec<&str> = benches.chain(["--example", POINTS]).collect();
+        let mut options: Vec<&str> = benches.chain(["--example", POINTS]).collect();
+        if !features.is_empty() {
+            options.extend(["--features", &features]);
+        }
         let built = workspace.executables("build", &options)?;
         let path = |name: &str| {
             let found = built.iter().find(|executable| executable.name == name);
             found.map(|executable| executable.path.clone()).with_context(|| format!("cargo built no `{name}`"))
         };
         let [study, layer] = BENCHES.map(path);
-        Ok(Self { study: study?, layer: layer?, points: path(POINTS)? })
+        Ok(Self { study: study?, layer: layer?, points: path(POINTS)?, peers: root().join(PEERS) })
+    }
+
+    /// Those that [`copy_into`](Self::copy_into) left in a folder.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn find(folder: &Path) -> Result<Self> {
+        let folder = std::path::absolute(folder)?;
+        let path = |name: &str| {
+            let path = folder.join(name).with_extension(EXE_EXTENSION);
+            ensure!(path.is_file(), "{} is missing; --build-into DIR puts it there", path.display());
+            Ok(path)
+        };
+        let [study, layer] = BENCHES.map(path);
+        Ok(Self { study: study?, layer: layer?, points: path(POINTS)?, peers: folder.join(PEERS_COPY) })
+    }
+
+    /// Copies them, PyTorch's programs and this program into a folder, to be run where there is no cargo.
+    ///
+    /// # Errors
+    /// If that is not possible.
+    pub fn copy_into(&self, folder: &Path) -> Result<()> {
+        let peers = folder.join(PEERS_COPY);
+        fs::create_dir_all(&peers).with_context(|| format!("cannot create the folder {}", peers.display()))?;
+        let copy = |from: &Path, to: PathBuf| {
+            fs::copy(from, &to).with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
+        };
+        let own = env::current_exe().context("this program has no path")?;
+        let [study, layer] = BENCHES;
+        for (from, name) in
+            [(&self.study, study), (&self.layer, layer), (&self.points, POINTS), (&own, env!("CARGO_PKG_NAME"))]
+        {
+            copy(from, folder.join(name).with_extension(EXE_EXTENSION))?;
+        }
+        for entry in fs::read_dir(&self.peers).with_context(|| format!("cannot read {}", self.peers.display()))? {
+            let path = entry?.path();
+            if let (Some(name), true) = (path.file_name(), path.extension().is_some_and(|extension| extension == "py"))
+            {
+                copy(&path, peers.join(name))?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -75,7 +129,7 @@ impl Collector {
         capture(command)?;
         ensure!(file.exists(), "{program} wrote no measurements");
         let measured = Measurement::read(&file)?;
-        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
         println!("{} measurements in {:.1} s", measured.len(), start.elapsed().as_secs_f64());
         let before = self.measurements.len();
         self.measurements.extend(measured);
@@ -134,6 +188,19 @@ mod tests {
         }
         collector.retain_last(1, |one| one.ranks > 1);
         assert_eq!(collector.finish(), [timed("seq", 1, 0.25)]);
+    }
+
+    #[test]
+    fn copies_are_found_where_all_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Programs::find(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("study") && error.contains("--build-into"), "{error}");
+        let own = env::current_exe().unwrap();
+        let programs = Programs { study: own.clone(), layer: own.clone(), points: own, peers: root().join(PEERS) };
+        programs.copy_into(&folder.path().join("new")).unwrap();
+        let found = Programs::find(&folder.path().join("new")).unwrap();
+        assert!(found.study.is_file() && found.peers.join("common.py").is_file());
+        assert!(folder.path().join("new/xtask").with_extension(EXE_EXTENSION).is_file());
     }
 
     #[test]

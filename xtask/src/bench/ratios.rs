@@ -25,13 +25,19 @@ pub fn speed_up(one: &Measurement, case: &[&Measurement]) -> Option<f64> {
     Some(baseline(case)? / median(one)?)
 }
 
-/// How many times faster than PyTorch with so many threads: than its variant of the same name, or, without one, than its
+/// Whether it was measured on the processor.
+pub fn is_on_cpu(one: &Measurement) -> bool {
+    one.device == "cpu"
+}
+
+/// How many times faster than PyTorch on the processor with so many threads: than its variant of the same name, or, without one, than its
 /// fastest.
 pub fn over_pytorch(one: &Measurement, case: &[&Measurement], threads: usize) -> Option<f64> {
     if one.by == Framework::PyTorch {
         return None;
     }
-    let peers = || case.iter().filter(|peer| peer.by == Framework::PyTorch && peer.ranks == threads);
+    // On a GPU threads say nothing.
+    let peers = || case.iter().filter(|peer| peer.by == Framework::PyTorch && peer.ranks == threads && is_on_cpu(peer));
     let same = peers().find(|peer| peer.variant == one.variant).and_then(|peer| median(peer));
     let fastest = || peers().filter_map(|peer| median(peer)).reduce(f64::min);
     // Where PyTorch's variants have our names, what has no counterpart has no ratio.
@@ -64,6 +70,17 @@ pub fn per_rank(case: &str, ranks: usize) -> Option<String> {
     *layers = layers.is_multiple_of(ranks).then(|| *layers / ranks)?;
     let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
     Some(format!("{kind}:{}@{batch}", sizes.join("x")))
+}
+
+/// What a network is but for its depth, its depth, and its batch: of `conv:64x3@50` `conv:DEPTHx3`, 64 and 50.
+pub fn split(case: &str) -> Option<(String, usize, usize)> {
+    let (kind, sizes) = case.split_once(':')?;
+    let (sizes, batch) = sizes.split_once('@')?;
+    let mut sizes: Vec<&str> = sizes.split('x').collect();
+    let layers = sizes.get_mut(usize::from(kind == "voxels"))?;
+    let depth = layers.parse().ok()?;
+    *layers = "DEPTH";
+    Some((format!("{kind}:{}", sizes.join("x")), depth, batch.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -110,6 +127,14 @@ mod tests {
     #[test]
     fn kinds_are_before_the_sizes() {
         assert_eq!([kind("conv:36x3@50"), kind("points")], ["conv", "points"]);
+    }
+
+    #[test]
+    fn depths_and_batches_are_split_off() {
+        assert_eq!(split("conv:256x12@50"), Some(("conv:DEPTHx12".to_owned(), 256, 50)));
+        assert_eq!(split("voxels:31x64@4"), Some(("voxels:31xDEPTH".to_owned(), 64, 4)));
+        assert_eq!(split("gru:1024@1"), Some(("gru:DEPTH".to_owned(), 1024, 1)));
+        assert_eq!([split("layer"), split("gru:8"), split("gru:x@4")], [const { None }; 3]);
     }
 
     #[test]

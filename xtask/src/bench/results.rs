@@ -9,6 +9,7 @@ use braidnet_monitor::{Framework, Measurement, Seconds, Transport};
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
+use super::ratios::is_on_cpu;
 
 /// Everything that a suite leaves.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ impl Results {
 }
 
 /// What tells one measurement from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key<'a> {
     bench: &'a str,
     case: &'a str,
@@ -74,27 +75,29 @@ pub struct Key<'a> {
     ranks: usize,
     transport: Transport,
     device: &'a str,
+    place: String,
 }
 
 impl<'a> Key<'a> {
     /// That of a measurement.
     pub fn of(one: &'a Measurement) -> Self {
         let Measurement { bench, case, variant, by, ranks, transport, device, .. } = one;
-        Self { bench, case, variant, by: *by, ranks: *ranks, transport: *transport, device }
+        Self { bench, case, variant, by: *by, ranks: *ranks, transport: *transport, device, place: place(one) }
     }
 }
 
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = place(self.by, self.ranks, self.transport);
-        write!(f, "{} {}, {}, {place}", self.bench, self.case, self.variant)
+        write!(f, "{} {}, {}, {}", self.bench, self.case, self.variant, self.place)
     }
 }
 
-/// Whose code, on what: `2 threads`, `PyTorch, 1 thread`, `4 ranks (MPI)`.
-pub fn place(by: Framework, ranks: usize, transport: Transport) -> String {
+/// Whose code, on what: `2 ranks`, `4 ranks (MPI)`, `PyTorch, 1 thread`, and on a GPU `PyTorch`.
+pub fn place(one: &Measurement) -> String {
+    let ranks = one.ranks;
     let plural = if ranks == 1 { "" } else { "s" };
-    match (by, transport) {
+    match (one.by, one.transport) {
+        (Framework::PyTorch, _) if !is_on_cpu(one) => "PyTorch".to_owned(),
         (Framework::PyTorch, _) => format!("PyTorch, {ranks} thread{plural}"),
         (Framework::Braidnet, Transport::Mpi) => format!("{ranks} rank{plural} (MPI)"),
         (Framework::Braidnet, Transport::Threads | Transport::None) => format!("{ranks} rank{plural}"),
@@ -104,7 +107,7 @@ pub fn place(by: Framework, ranks: usize, transport: Transport) -> String {
 /// Measurements of the same thing as one, in the order first measured.
 ///
 /// The median is that of the medians; the deciles are the least and the greatest, because what changes from one start to
-/// the next is spread too. Waiting is the mean; errors are the last ones; of memory the most counts.
+/// the next is spread too. Waiting is the mean; errors, launches and the floor are the last ones; of memory the most counts.
 pub fn merge(measurements: Vec<Measurement>) -> Vec<Measurement> {
     let mut groups: Vec<Vec<Measurement>> = Vec::new();
     for one in measurements {
@@ -128,6 +131,9 @@ fn merge_group(group: Vec<Measurement>) -> Option<Measurement> {
         predicted: last_of(|one| one.predicted),
         peak_bytes: group.iter().filter_map(|one| one.peak_bytes).max(),
         count: group.iter().rev().find_map(|one| one.count),
+        launches: group.iter().rev().find_map(|one| one.launches),
+        copies: group.iter().rev().find_map(|one| one.copies),
+        floor: last_of(|one| one.floor),
         ..group.last()?.clone()
     };
     Some(merged)
@@ -202,6 +208,8 @@ mod tests {
     fn keys_read_well() {
         let peer = Measurement { by: Framework::PyTorch, transport: Transport::None, ..timed("eager", 1, 0.1) };
         assert_eq!(Key::of(&peer).to_string(), "study conv:36x3@50, eager, PyTorch, 1 thread");
+        let on_gpu = Measurement { device: "cuda:0 (NVIDIA H200)".into(), ..peer };
+        assert_eq!(Key::of(&on_gpu).to_string(), "study conv:36x3@50, eager, PyTorch");
         let mpi = Measurement { transport: Transport::Mpi, ..timed("seq", 2, 0.1) };
         assert_eq!(Key::of(&mpi).to_string(), "study conv:36x3@50, seq, 2 ranks (MPI)");
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use braidnet_monitor::{Framework, Measurement, Seconds};
 
+use super::gains;
 use super::pareto::front;
 use super::ratios::{baseline, is_baseline, median, over_pytorch, per_rank, speed_up};
 use super::results::{Results, place};
@@ -15,9 +16,9 @@ pub const EXACT: f64 = 1e-6;
 type Cell = fn(&Measurement, &[&Measurement]) -> Option<String>;
 
 /// The columns of a case's table; those without a value are left out.
-const COLUMNS: [(&str, Cell); 14] = [
+const COLUMNS: [(&str, Cell); 16] = [
     ("variant", |one, _| Some(one.variant.clone())),
-    ("on", |one, _| Some(place(one.by, one.ranks, one.transport))),
+    ("on", |one, _| Some(place(one))),
     ("device", |one, _| (one.device != "cpu").then(|| one.device.clone())),
     ("time (first to last decile)", |one, _| one.seconds.as_ref().map(milliseconds)),
     ("speed-up", |one, case| speed_up(one, case).map(ratio)),
@@ -30,6 +31,8 @@ const COLUMNS: [(&str, Cell); 14] = [
     ("peak memory", |one, _| one.peak_bytes.map(|bytes| format!("{:.0} MiB", bytes as f64 / (1u64 << 20) as f64))),
     ("predicted", |one, _| one.predicted.map(|seconds| format!("{:.1} ms", 1e3 * seconds))),
     ("instructions", |one, _| one.count.map(|count| count.to_string())),
+    ("launches (copies)", |one, _| Some(format!("{} ({})", one.launches?, one.copies?))),
+    ("floor", |one, _| Some(format!("{:.1} %", 100.0 * one.floor? / median(one)?))),
 ];
 
 /// The whole page: the machine, a table per case, what the suite is about, and the pictures.
@@ -46,6 +49,7 @@ pub fn page(results: &Results, pictures: &[(String, String)]) -> String {
         let _ = write!(text, "\n## {}: {}\n\n{}", case.0, case.1, of_case(&results.of_case(case)));
     }
     match results.suite.as_str() {
+        "gpu" => text += &gains::page(results),
         "weak" => text += &weak(results),
         "schedules" => results.cases().into_iter().for_each(|case| text += &fronts(case, &results.of_case(case))),
         _ => {}
@@ -141,7 +145,7 @@ fn fronts((bench, name): (&str, &str), case: &[&Measurement]) -> String {
     let names = ["", "variant", "on", "time", "speed-up", "gradient error"].map(str::to_owned);
     let rows = members.iter().enumerate().map(|(index, (one, time, gradient_error))| {
         let speed_up = baseline(case).map_or("-".to_owned(), |base| ratio(base / time));
-        let place = place(one.by, one.ranks, one.transport);
+        let place = place(one);
         let (number, time) = ((index + 1).to_string(), format!("{:.1} ms", 1e3 * time));
         vec![number, one.variant.clone(), place, time, speed_up, error(*gradient_error)]
     });
@@ -152,7 +156,7 @@ fn fronts((bench, name): (&str, &str), case: &[&Measurement]) -> String {
 }
 
 /// A table in Markdown.
-fn table(names: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
+pub fn table(names: &[String], rows: impl Iterator<Item = Vec<String>>) -> String {
     let line = |cells: &[String]| {
         let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
         format!("| {} |\n", cells.join(" | "))
@@ -168,12 +172,13 @@ pub fn milliseconds(seconds: &Seconds) -> String {
     format!("{median:.digits$} ms ({low:.digits$}-{high:.digits$})")
 }
 
-fn ratio(value: f64) -> String {
+/// How many times faster.
+pub fn ratio(value: f64) -> String {
     format!("{value:.2} x")
 }
 
 /// A relative error in per cent; what is only rounding is called exact.
-fn error(value: f64) -> String {
+pub fn error(value: f64) -> String {
     match value {
         ..=EXACT => "exact".to_owned(),
         ..1e-4 => format!("{:.1e} %", 100.0 * value),

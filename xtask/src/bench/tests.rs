@@ -29,6 +29,9 @@ fn arguments_are_parsed() {
     let options = parse(line).unwrap();
     assert_eq!((options.suite, options.networks.len(), options.ranks.len()), (Suite::Strong, 3, 2));
     assert!(matches!(options.launcher, Launcher::Processes(_)));
+    let gpu = prepare(&parse("--suite gpu --device cuda:0 --features cuda-nvrtc").unwrap()).unwrap();
+    assert_eq!((gpu.device.feature(), gpu.features.concat().as_str()), (Some("cuda"), "cuda-nvrtc"));
+    assert_eq!((&gpu.ranks[..], gpu.repeats), (&[1][..], 1));
     let plain = prepare(&parse("").unwrap()).unwrap();
     assert_eq!((plain.suite, &plain.networks[..]), (Suite::Quick, &["conv:36x3".to_owned()][..]));
     assert_eq!((plain.launcher, plain.repeats, plain.out), (Launcher::Threads, 5, default_out()));
@@ -37,12 +40,15 @@ fn arguments_are_parsed() {
 #[test]
 fn arguments_that_cannot_be_are_refused() {
     for (line, kind, words) in [
-        ("--suite slow", ErrorKind::InvalidValue, "quick, peers, strong, weak, schedules"),
+        ("--suite slow", ErrorKind::InvalidValue, "quick, peers, strong, weak, schedules, gpu"),
         ("--ranks 0", ErrorKind::ValueValidation, "'--ranks <N>'"),
         ("--ranks ''", ErrorKind::ValueValidation, "'--ranks <N>'"),
         ("--repeats 0", ErrorKind::ValueValidation, "'--repeats <N>'"),
         ("--launcher 'mpirun -n 2'", ErrorKind::ValueValidation, "no {ranks} in \"mpirun -n 2\""),
-        ("--device cuda", ErrorKind::ValueValidation, "no other device than cpu"),
+        ("--device coda", ErrorKind::ValueValidation, "use one of cpu, flex, ndarray, cuda"),
+        ("--device cpu:0", ErrorKind::ValueValidation, "no device \"cpu:0\""),
+        ("--built a --build-into b", ErrorKind::ArgumentConflict, "--build-into"),
+        ("--built a --features cuda-nvrtc", ErrorKind::ArgumentConflict, "--features"),
     ] {
         let error = parse(line).unwrap_err();
         assert!(error.kind() == kind && error.to_string().contains(words), "{line}: {error}");

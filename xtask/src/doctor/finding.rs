@@ -70,6 +70,11 @@ impl Finding {
         self.is_needed && self.state == State::Missing
     }
 
+    /// How it is, in words.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The line for people, and one more for the remedy.
     pub fn line(&self) -> String {
         let line = format!("{:8} {:16} {}", self.state.word(), self.topic, self.text);

@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::ask::{Silence, ask, told};
-use super::finding::Finding;
+use super::finding::{Finding, State};
 
 /// What of CUDA is worth knowing to the other checks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub fn check() -> (Vec<Finding>, Nvidia) {
         findings.push(Finding::missing("GPU", text, remedy));
     }
     (findings, has_nvidia)
+}
+
+/// Names, memory and drivers of this machine's, as their makers' tools tell them.
+pub fn found() -> Vec<String> {
+    let all = nvidia().into_iter().chain(amd());
+    all.filter(|finding| finding.state == State::Ok).map(|finding| finding.text().to_owned()).collect()
 }
 
 fn nvidia() -> Vec<Finding> {
