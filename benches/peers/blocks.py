@@ -1,6 +1,7 @@
-"""Training step of the bench `blocks` in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of the bench `blocks` in plain PyTorch, on one and two threads or on a GPU: medians and deciles
+in ms.
 
-    python benches/peers/blocks.py [LAYERS_PER_BLOCK] [--json FILE]
+    python benches/peers/blocks.py [LAYERS_PER_BLOCK] [--device cuda [--graphs]] [--json FILE]
 
 Same network (four blocks, 8 to 64 channels, batch norm, 64x64 pictures), batch of 20, loss and optimiser; thread counts take turns.
 """
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import options, report, time_in_turns
+from common import options, prepare, report, time_in_turns, training_step, variant
 
 BATCH, CLASSES, CHANNELS, BLOCKS, ROUNDS, STEPS = 20, 20, 8, 4, 4, 2
 
@@ -54,17 +55,13 @@ def main():
     parser = options(__doc__)
     parser.add_argument("per_block", nargs="?", type=int, default=16, metavar="LAYERS_PER_BLOCK")
     args = parser.parse_args()
-    x = torch.sin(torch.arange(BATCH * 3 * 64 * 64) * 0.37).view(BATCH, 3, 64, 64)
-    y = torch.arange(BATCH) % CLASSES
-    net = network(args.per_block)
+    prepare(parser, args)
+    x = torch.sin(torch.arange(BATCH * 3 * 64 * 64) * 0.37).view(BATCH, 3, 64, 64).to(args.device)
+    y = (torch.arange(BATCH) % CLASSES).to(args.device)
+    net = network(args.per_block).to(args.device)
     optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    report(args.json, f"blocks:{args.per_block}@{BATCH}", "eager", time_in_turns(step, ROUNDS, STEPS))
+    step = training_step(args, net, optimizer, lambda: F.cross_entropy(net(x), y))
+    report(args, f"blocks:{args.per_block}@{BATCH}", variant(args), time_in_turns(args, step, ROUNDS, STEPS))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Training step of the GRU in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of the GRU in plain PyTorch, on one and two threads or on a GPU: medians and deciles in ms.
 
-    python benches/peers/gru.py [--length 128] [--hidden 100] [--cells 2] [--batch 100] [--form implicit | classic [--fused]] [--json FILE]
+    python benches/peers/gru.py [--length 128] [--hidden 100] [--cells 2] [--batch 100] [--form implicit | classic [--fused]]
+        [--device cuda [--graphs]] [--json FILE]
 
-Same network, batch, loss and optimiser (forward, mean cross entropy, backward, Adam update); thread counts take turns.
+Same network, batch, loss and optimiser (forward, mean cross entropy, backward, SGD update); thread counts take turns.
 `--fused` is `torch.nn.GRU`, which has the classic form only; `--check` compares it with the cells written out here.
 """
 
@@ -10,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import options, report, time_in_turns
+from common import options, prepare, report, time_in_turns, training_step, variant
 
 
 class Network(nn.Module):
@@ -54,8 +55,8 @@ class Fused(nn.Module):
 
 def check(args, x):
     """Outputs and gradients of the cells written out, in the classic form, are those of torch.nn.GRU."""
-    fused = Fused(args.inputs, args.hidden, args.cells, args.classes)
-    net = Network(args.inputs, args.hidden, args.cells, args.classes, "classic", 1.0)
+    fused = Fused(args.inputs, args.hidden, args.cells, args.classes).to(args.device)
+    net = Network(args.inputs, args.hidden, args.cells, args.classes, "classic", 1.0).to(args.device)
     pairs = [(net.head.weight, fused.head.weight), (net.head.bias, fused.head.bias)]
     for k in range(args.cells):
         for linear, kind in ((net.from_input[k], "ih"), (net.from_state[k], "hh")):
@@ -84,6 +85,7 @@ def arguments():
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--check", action="store_true", help="compare the cells with torch.nn.GRU, and stop")
     args = parser.parse_args()
+    prepare(parser, args)
     if args.fused and (args.form != "classic" or args.dt != 1.0):
         parser.error("--fused is the classic form with steps of length 1: add --form classic and leave out --dt")
     return args
@@ -91,8 +93,8 @@ def arguments():
 
 def main():
     args = arguments()
-    x = torch.randn(args.batch, args.length, args.inputs)
-    y = torch.arange(args.batch) % args.classes
+    x = torch.randn(args.batch, args.length, args.inputs, device=args.device)
+    y = (torch.arange(args.batch) % args.classes).to(args.device)
     if args.check:
         check(args, x)
         return
@@ -100,18 +102,14 @@ def main():
         net = Fused(args.inputs, args.hidden, args.cells, args.classes)
     else:
         net = Network(args.inputs, args.hidden, args.cells, args.classes, args.form, args.dt)
-    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
-
-    def step():
-        optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
+    net = net.to(args.device)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
+    step = training_step(args, net, optimizer, lambda: F.cross_entropy(net(x), y))
     case = f"gru:{args.length}@{args.batch}"
     if (args.hidden, args.cells, args.dt) != (100, 2, 1.0):
         case += f", {args.cells} cells of {args.hidden}, steps of {args.dt:g}"
-    variant = f"eager, {args.form}{', fused' if args.fused else ''}"
-    report(args.json, case, variant, time_in_turns(step, args.rounds, args.steps, args.threads))
+    words = [args.form, "fused"] if args.fused else [args.form]
+    report(args, case, variant(args, *words), time_in_turns(args, step, args.rounds, args.steps, args.threads))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""The operations of the bench `layer` in plain PyTorch, on one thread: medians and deciles in ms.
+"""The operations of the bench `layer` in plain PyTorch, on one thread or on a GPU: medians and deciles in ms.
 
-    python benches/peers/layers.py [CASE ...] [--json FILE]
+    python benches/peers/layers.py [CASE ...] [--device cuda] [--json FILE]
 
 Forward without recording, forward recorded, derivative by the state, derivatives by the state and the parameters; same layers,
 sizes and way of timing: operations take turns, the first call of a turn is not counted, results are freed behind the clock.
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import deciles, options, record
+from common import deciles, options, prepare, record, synchronize
 
 CASES = ["conv:3", "conv:4", "conv:12", "conv:16", "conv3d:4", "encoder:128", "gru:implicit", "gru:explicit"]
 
@@ -61,7 +61,7 @@ class Gru(nn.Module):
         super().__init__()
         self.from_input = nn.ModuleList([nn.Linear(hidden, 3 * hidden) for _ in range(cells - 1)])
         self.from_state = nn.ModuleList([nn.Linear(hidden, 3 * hidden) for _ in range(cells)])
-        self.projected = numbers(100, 3 * hidden).requires_grad_()
+        self.projected = nn.Parameter(numbers(100, 3 * hidden))
         self.implicit = form == "implicit"
 
     def forward(self, states):
@@ -78,8 +78,8 @@ class Gru(nn.Module):
         return torch.stack(new)
 
 
-def layer(case):
-    """A layer, the state that it is applied to, and what it has gradients for."""
+def layer(case, device):
+    """A layer on a device, the state that it is applied to, and what it has gradients for."""
     kind, _, size = case.partition(":")
     if kind == "conv":
         net, u = Conv(int(size)), numbers(50, int(size), 28, 28)
@@ -91,12 +91,13 @@ def layer(case):
         net, u = Gru(100, 2, size), numbers(2, 100, 100)
     else:
         raise SystemExit(f"no layer {case!r}: give one like {', '.join(CASES)}")
-    return net, u, list(net.parameters()) + ([net.projected] if kind == "gru" else [])
+    net, u = net.to(device), u.to(device)
+    return net, u, list(net.parameters())
 
 
-def operations(case):
+def operations(case, device):
     """Functions that prepare a call each."""
-    net, u, parameters = layer(case)
+    net, u, parameters = layer(case, device)
     delta, x = u.clone(), u.clone().requires_grad_()
     fixed = net(x)
 
@@ -125,16 +126,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--calls", type=int, default=5, help="calls per round that are timed")
     args = parser.parse_args()
+    prepare(parser, args)
+    if args.graphs:
+        parser.error("--graphs is for whole training steps: single calls are timed here")
     torch.set_num_threads(1)
     for case in args.cases:
-        prepare = operations(case)
-        times = {name: [] for name in prepare}
+        calls = operations(case, args.device)
+        times = {name: [] for name in calls}
         for _ in range(args.rounds):
             for name, taken in times.items():
                 for number in range(args.calls + 1):
-                    call = prepare[name]()
+                    call = calls[name]()
+                    synchronize(args.device)
                     start = time.perf_counter()
                     made = call()
+                    synchronize(args.device)
                     seconds = time.perf_counter() - start
                     if number > 0:
                         taken.append(seconds)
@@ -142,7 +148,7 @@ def main():
         for name, taken in times.items():
             low, median, high = (1e3 * seconds for seconds in deciles(taken))
             print(f"{case:<14} {name:<24} {median:9.4f} ({low:.4f}-{high:.4f})", flush=True)
-            record(args.json, "layer", case, name, 1, taken)
+            record(args, "layer", case, name, 1, taken)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""Training step of `conv:LAYERSxCHANNELS` of the bench `study` in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of `conv:LAYERSxCHANNELS` of the bench `study` in plain PyTorch, on one and two
+threads or on a GPU: medians and deciles in ms.
 
-    python benches/peers/odenet.py [LAYERSxCHANNELS ...] [--json FILE]
+    python benches/peers/odenet.py [LAYERSxCHANNELS ...] [--batch 50] [--device cuda [--graphs]] [--json FILE]
 
 Same network, batch, loss and optimiser (forward, loss, backward, SGD update); thread counts take turns.
 """
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import options, report, time_in_turns
+from common import options, prepare, report, time_in_turns, training_step, variant
 
 CASES = ["36x3", "64x4", "128x12"]
 
@@ -40,21 +41,19 @@ def network(layers, channels):
 def main():
     parser = options(__doc__)
     parser.add_argument("networks", nargs="*", type=sizes, default=[sizes(case) for case in CASES], metavar="LAYERSxCHANNELS")
+    parser.add_argument("--batch", type=int, default=50)
     args = parser.parse_args()
-    x = torch.sin(torch.arange(50 * 784) * 0.37).view(50, 1, 28, 28)
-    y = torch.arange(50) % 10
+    prepare(parser, args)
+    batch = args.batch
+    x = torch.sin(torch.arange(batch * 784) * 0.37).view(batch, 1, 28, 28).to(args.device)
+    y = (torch.arange(batch) % 10).to(args.device)
     for layers, channels in args.networks:
         # Fewer of the steps that take long.
         rounds, steps = (6, 5) if layers * channels < 256 else (3, 3)
-        net = network(layers, channels)
+        net = network(layers, channels).to(args.device)
         optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
-
-        def step():
-            optimizer.zero_grad()
-            F.cross_entropy(net(x), y).backward()
-            optimizer.step()
-
-        report(args.json, f"conv:{layers}x{channels}@50", "eager", time_in_turns(step, rounds, steps))
+        step = training_step(args, net, optimizer, lambda: F.cross_entropy(net(x), y))
+        report(args, f"conv:{layers}x{channels}@{batch}", variant(args), time_in_turns(args, step, rounds, steps))
 
 
 if __name__ == "__main__":

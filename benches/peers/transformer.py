@@ -1,6 +1,7 @@
-"""Training step of the bench `transformer` in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of the bench `transformer` in plain PyTorch, on one and two threads or on a GPU: medians and
+deciles in ms.
 
-    python benches/peers/transformer.py [LAYERS ...] [--json FILE]
+    python benches/peers/transformer.py [LAYERS ...] [--batch 8] [--device cuda [--graphs]] [--json FILE]
 
 Same network, batch, loss and optimiser (forward, loss, backward, SGD update); thread counts take turns.
 """
@@ -11,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import options, report, time_in_turns
+from common import options, prepare, report, time_in_turns, training_step, variant
 
-SAMPLES, LENGTH, D, VOCABULARY, CLASSES = 8, 64, 128, 1000, 49
+LENGTH, D, VOCABULARY, CLASSES = 64, 128, 1000, 49
 
 
 class Layer(nn.Module):
@@ -49,19 +50,16 @@ class Encoder(nn.Module):
 def main():
     parser = options(__doc__)
     parser.add_argument("layers", nargs="*", type=int, default=[32, 64])
+    parser.add_argument("--batch", type=int, default=8)
     args = parser.parse_args()
-    x = torch.randint(0, 60, (SAMPLES, LENGTH))
-    y = torch.randint(0, CLASSES, (SAMPLES * LENGTH,))
+    prepare(parser, args)
+    x = torch.randint(0, 60, (args.batch, LENGTH), device=args.device)
+    y = torch.randint(0, CLASSES, (args.batch * LENGTH,), device=args.device)
     for layers in args.layers:
-        net = Encoder(layers)
+        net = Encoder(layers).to(args.device)
         optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
-
-        def step():
-            optimizer.zero_grad()
-            F.cross_entropy(net(x).flatten(0, 1), y).backward()
-            optimizer.step()
-
-        report(args.json, f"encoder:{layers}@{SAMPLES}", "eager", time_in_turns(step, 4, 4))
+        step = training_step(args, net, optimizer, lambda: F.cross_entropy(net(x).flatten(0, 1), y))
+        report(args, f"encoder:{layers}@{args.batch}", variant(args), time_in_turns(args, step, 4, 4))
 
 
 if __name__ == "__main__":

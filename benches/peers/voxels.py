@@ -1,6 +1,7 @@
-"""Training step of the bench `voxels` in plain PyTorch, on one and two threads: medians and deciles in ms.
+"""Training step of the bench `voxels` in plain PyTorch, on one and two threads or on a GPU: medians and deciles
+in ms.
 
-    python benches/peers/voxels.py [SIDE] [LAYERS] [BATCH] [--json FILE]
+    python benches/peers/voxels.py [SIDE] [LAYERS] [BATCH] [--device cuda [--graphs]] [--json FILE]
 
 Same network (4 channels, one convolution per layer), loss and optimiser; thread counts take turns.
 """
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from common import options, report, time_in_turns
+from common import options, prepare, report, time_in_turns, training_step, variant
 
 CHANNELS, HIDDEN, CLASSES, ROUNDS, STEPS = 4, 32, 10, 3, 2
 
@@ -34,18 +35,14 @@ def main():
     for name, default in (("side", 31), ("layers", 128), ("batch", 4)):
         parser.add_argument(name, nargs="?", type=int, default=default)
     args = parser.parse_args()
+    prepare(parser, args)
     side, layers, batch = args.side, args.layers, args.batch
     x = (torch.sin(torch.arange(batch * side**3) * 0.37) > 0.5).float().view(batch, 1, side, side, side)
-    y = torch.arange(batch) % CLASSES
-    net = Net(side, layers)
+    x, y = x.to(args.device), (torch.arange(batch) % CLASSES).to(args.device)
+    net = Net(side, layers).to(args.device)
     optimizer = torch.optim.SGD(net.parameters(), 1e-4, momentum=0.9)
-
-    def step():
-        optimizer.zero_grad()
-        F.cross_entropy(net(x), y).backward()
-        optimizer.step()
-
-    report(args.json, f"voxels:{side}x{layers}@{batch}", "eager", time_in_turns(step, ROUNDS, STEPS))
+    step = training_step(args, net, optimizer, lambda: F.cross_entropy(net(x), y))
+    report(args, f"voxels:{side}x{layers}@{batch}", variant(args), time_in_turns(args, step, ROUNDS, STEPS))
 
 
 if __name__ == "__main__":
