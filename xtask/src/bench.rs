@@ -63,7 +63,7 @@ const BUILT_BY: &str = "built.json";
 /// Measure, and write tables and pictures.
 ///
 /// Builds the benches, runs them in turns, and writes OUT/SUITE.json, OUT/SUITE.md and pictures; then says what moved
-/// since the earlier run, which stays as OUT/SUITE.previous.json. Times mean something only on a quiet machine, and only
+/// since the earlier run, which stays as OUT/SUITE.previous.json. OUT/SUITE.jsonl has every measurement as soon as it is made. Times mean something only on a quiet machine, and only
 /// ratios of one run can be compared between machines.
 #[derive(Debug, Args)]
 pub struct Options {
@@ -86,7 +86,8 @@ pub struct Options {
     /// More features of the crate braidnet to build programs with, as cuda-nvrtc where LLVM cannot be downloaded
     #[arg(long, value_delimiter = ',', value_name = "FEATURE")]
     features: Vec<String>,
-    /// Builds the programs, copies them, PyTorch's and this program (xtask) into a folder, and measures nothing
+    /// Builds the programs, copies them, PyTorch's and this program (xtask) into a folder, and measures nothing; without MPI, which
+    /// another machine may lack, unless --launcher starts processes
     #[arg(long, value_name = "DIR")]
     build_into: Option<PathBuf>,
     /// Runs the programs of such a folder; needs no cargo: DIR/xtask bench --built DIR
@@ -167,7 +168,9 @@ fn prepare(options: &Options) -> Result<Bench> {
         anyhow::bail!("--launcher starts processes, which need MPI: {why}; {}", tools.how_to_install());
     }
     let out = options.out.as_ref().map(std::path::absolute).transpose().context("--out")?;
-    let bench = Bench::new(options.suite, Workspace { has_mpi: mpi.is_ok() }, out.unwrap_or_else(default_out));
+    let is_for_elsewhere = options.build_into.is_some() && options.launcher == Launcher::Threads;
+    let workspace = Workspace { has_mpi: mpi.is_ok() && !is_for_elsewhere };
+    let bench = Bench::new(options.suite, workspace, out.unwrap_or_else(default_out));
     let given = |given: &[String], or: Vec<String>| if given.is_empty() { or } else { given.to_vec() };
     let mut ranks: Vec<usize> = options.ranks.iter().map(|n| n.get()).collect();
     ranks.sort_unstable();
@@ -223,7 +226,7 @@ impl Bench {
     fn measure_and_write(&self) -> Result<()> {
         let (results, n_failed) = self.measure()?;
         self.write(&results)?;
-        ensure!(n_failed == 0, "{n_failed} starts failed; the notes of the results say which, and why");
+        ensure!(n_failed == 0, "starts that failed: {n_failed}; the notes of the results say which, and why");
         Ok(())
     }
 

@@ -31,7 +31,9 @@ impl Bench {
     pub(super) fn measure(&self) -> Result<(Results, usize)> {
         let torch = machine::torch(&self.python);
         let programs = self.programs()?;
-        let mut collector = Collector::new()?;
+        let has_torch = torch.is_some();
+        let machine = self.machine(torch)?;
+        let mut collector = Collector::new(Some(self.out.join(self.suite.name()).with_extension("jsonl")))?;
         let mut notes = Vec::new();
         let mut n_failed = 0;
         for repeat in 0..self.repeats {
@@ -39,26 +41,25 @@ impl Bench {
             let (cases, failed) = self.run_networks(&programs, repeat == 0, &mut collector)?;
             n_failed += failed.len();
             notes.extend(failed);
-            if self.suite.has_peers() && torch.is_some() {
+            if self.suite.has_peers() && has_torch {
                 notes.extend(self.run_peers(&programs, &cases, &mut collector)?);
             }
             if self.suite == Suite::Peers {
-                collector.run(&mut Command::new(&programs.layer))?;
+                collector.run(Command::new(&programs.layer).args(["--device", &self.device.to_string()]))?;
             }
         }
         if self.suite == Suite::Quick {
             notes.extend(points::count(&programs, &mut collector)?);
         }
-        notes.extend(self.left_out(torch.is_some()));
+        notes.extend(self.left_out(has_torch));
         // Those of every turn alike.
         notes.sort();
         notes.dedup();
         let measurements = results::merge(collector.finish());
         let is_elsewhere = |one: &&Measurement| one.by == Framework::Braidnet && !self.device.is_that_of(&one.device);
-        if let Some(one) = measurements.iter().find(|one| one.bench == "study" && is_elsewhere(one)) {
+        if let Some(one) = measurements.iter().find(|one| one.bench != "points" && is_elsewhere(one)) {
             bail!("{} ran on {}, not on {}", Key::of(one), one.device, self.device);
         }
-        let machine = self.machine(torch)?;
         Ok((Results { suite: self.suite.name().to_owned(), machine, notes, measurements }, n_failed))
     }
 
@@ -93,7 +94,7 @@ impl Bench {
                 Err(error) => failed.push(format!("{network}: not measured: {error:#}")),
             }
         }
-        ensure!(!cases.is_empty(), "no network was measured; the first one: {}", failed.concat());
+        ensure!(!cases.is_empty() || !is_first, "no network was measured; {}", failed.join("; "));
         Ok((cases, failed))
     }
 
@@ -128,7 +129,7 @@ impl Bench {
         let peers = Peers { python: &self.python, folder: &programs.peers };
         match self.suite {
             Suite::Gpu => Ok(peers.run_on(&self.device, cases, collector)),
-            _ => peers.run(cases, collector),
+            _ => peers.run(&self.device, cases, collector),
         }
     }
 

@@ -22,25 +22,24 @@ pub struct Peers<'a> {
 }
 
 impl Peers<'_> {
-    /// Times networks, and single layers, in PyTorch on the processor; notes of networks that it has no peer of.
+    /// Times networks, and single layers, on a device; notes of networks that PyTorch has no peer of.
     ///
     /// # Errors
     /// If a program fails.
-    pub fn run(self, cases: &[String], collector: &mut Collector) -> Result<Vec<String>> {
+    pub fn run(self, device: &Device, cases: &[String], collector: &mut Collector) -> Result<Vec<String>> {
+        let Some(name) = device.in_pytorch() else { return Ok(vec![no_device(device)]) };
         let mut notes = Vec::new();
         for case in cases {
-            notes.extend(self.run_one(case, &[], collector)?);
+            notes.extend(self.run_one(case, &["--device", &name], collector)?);
         }
-        collector.run(&mut self.command(LAYERS))?;
+        collector.run(self.command(LAYERS).args(["--device", &name]))?;
         Ok(notes)
     }
 
     /// Times networks on a device, eager and on a GPU as CUDA graphs; notes of those that there is no peer of, or that
     /// fail, for instance for want of memory.
     pub fn run_on(self, device: &Device, cases: &[String], collector: &mut Collector) -> Vec<String> {
-        let Some(name) = device.in_pytorch() else {
-            return vec![format!("PyTorch has no device like {device}: not measured")];
-        };
+        let Some(name) = device.in_pytorch() else { return vec![no_device(device)] };
         let ways: &[&[&str]] = if device.is_cpu() { &[&[]] } else { &[&[], &["--graphs"]] };
         let mut notes = Vec::new();
         for case in cases {
@@ -71,6 +70,10 @@ impl Peers<'_> {
         command.arg(self.folder.join(program));
         command
     }
+}
+
+fn no_device(device: &Device) -> String {
+    format!("PyTorch has no device like {device}: not measured")
 }
 
 /// The program of a case such as `conv:36x3@50`, and its arguments.

@@ -105,16 +105,22 @@ impl Programs {
 #[derive(Debug)]
 pub struct Collector {
     folder: TempDir,
+    log: Option<PathBuf>,
     measurements: Vec<Measurement>,
 }
 
 impl Collector {
-    /// Nothing measured yet.
+    /// Nothing measured yet. What will be is also written to `log` at once, for the case that the run is cut off; what an
+    /// earlier run wrote there is lost.
     ///
     /// # Errors
-    /// If there is no place for temporary files.
-    pub fn new() -> Result<Self> {
-        Ok(Self { folder: tempfile::tempdir().context("no temporary folder")?, measurements: Vec::new() })
+    /// If there is no place for temporary files, or the log is there and cannot be removed.
+    pub fn new(log: Option<PathBuf>) -> Result<Self> {
+        if let Some(path) = log.as_ref().filter(|path| path.exists()) {
+            fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+        let folder = tempfile::tempdir().context("no temporary folder")?;
+        Ok(Self { folder, log, measurements: Vec::new() })
     }
 
     /// Runs a program with `--json FILE` and keeps what it measured; how many measurements that are.
@@ -130,6 +136,9 @@ impl Collector {
         ensure!(file.exists(), "{program} wrote no measurements");
         let measured = Measurement::read(&file)?;
         fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        if let Some(log) = &self.log {
+            measured.iter().try_for_each(|one| one.append(log))?;
+        }
         println!("{} measurements in {:.1} s", measured.len(), start.elapsed().as_secs_f64());
         let before = self.measurements.len();
         self.measurements.extend(measured);
@@ -180,7 +189,10 @@ mod tests {
 
     #[test]
     fn measurements_are_collected() {
-        let mut collector = Collector::new().unwrap();
+        let log = tempfile::tempdir().unwrap();
+        let log = log.path().join("strong.jsonl");
+        fs::write(&log, "of an earlier run").unwrap();
+        let mut collector = Collector::new(Some(log.clone())).unwrap();
         let line = serde_json::to_string(&timed("seq", 1, 0.25)).unwrap();
         for _ in 0..2 {
             let measured = collector.run(&mut shell(&format!("echo '{line}' >> $2"))).unwrap();
@@ -188,6 +200,7 @@ mod tests {
         }
         collector.retain_last(1, |one| one.ranks > 1);
         assert_eq!(collector.finish(), [timed("seq", 1, 0.25)]);
+        assert_eq!(Measurement::read(&log).unwrap(), [timed("seq", 1, 0.25), timed("seq", 1, 0.25)]);
     }
 
     #[test]
@@ -205,7 +218,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_with_the_last_lines() {
-        let mut collector = Collector::new().unwrap();
+        let mut collector = Collector::new(None).unwrap();
         let script = "for n in $(seq 100); do echo line $n; done; echo no memory >&2; exit 3";
         let error = format!("{:#}", collector.run(&mut shell(script)).unwrap_err());
         assert!(error.contains("exit status: 3") && error.contains("line 100\nno memory"), "{error}");

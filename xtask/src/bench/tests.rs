@@ -32,6 +32,7 @@ fn arguments_are_parsed() {
     let gpu = prepare(&parse("--suite gpu --device cuda:0 --features cuda-nvrtc").unwrap()).unwrap();
     assert_eq!((gpu.device.feature(), gpu.features.concat().as_str()), (Some("cuda"), "cuda-nvrtc"));
     assert_eq!((&gpu.ranks[..], gpu.repeats), (&[1][..], 1));
+    assert!(!prepare(&parse("--build-into a").unwrap()).unwrap().workspace.has_mpi);
     let plain = prepare(&parse("").unwrap()).unwrap();
     assert_eq!((plain.suite, &plain.networks[..]), (Suite::Quick, &["conv:36x3".to_owned()][..]));
     assert_eq!((plain.launcher, plain.repeats, plain.out), (Launcher::Threads, 5, default_out()));
