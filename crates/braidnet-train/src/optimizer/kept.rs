@@ -30,7 +30,8 @@ impl Kept {
     /// Whether both can be put together: the same fields after as many updates.
     pub fn agrees(&self, other: &Self) -> bool {
         let scalars = |kept: &Self| {
-            kept.scalars.iter().filter(|(f, _)| *f != RANK).map(|(f, v)| (f.clone(), v.clone())).collect::<Vec<_>>()
+            let fields = kept.scalars.iter().filter(|(field, _)| *field != RANK);
+            fields.map(|(field, value)| (field.clone(), *value)).collect::<Vec<_>>()
         };
         scalars(self) == scalars(other) && self.tensors.keys().eq(other.tensors.keys())
     }
