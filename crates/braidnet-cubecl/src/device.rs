@@ -14,7 +14,7 @@ mod weight_gradient;
 
 pub(crate) use axpy::axpy;
 pub(crate) use conv::{conv3x3, conv3x3_transposed};
-pub(crate) use join::{join, join_all, split, split_all};
+pub(crate) use join::{join, join_all, order, split, split_all};
 pub(crate) use limits::memory_limits;
 pub(crate) use pack::{alignment, pack, unpack};
 pub(crate) use sums::channel_sums;

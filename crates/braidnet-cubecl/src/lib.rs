@@ -57,6 +57,15 @@ pub fn join<const D: usize>(tensors: &[Tensor<D>]) -> Option<Tensor<D>> {
     device::join(tensors)
 }
 
+/// The tensors by where in their buffers they lie, as places in `tensors`: the order in which [`join`] needs no copy, if
+/// there is one. Those that lie alike keep their order.
+///
+/// # Cost
+/// Nothing.
+pub fn order<const D: usize>(tensors: &[Tensor<D>]) -> Option<Vec<usize>> {
+    device::order(tensors)
+}
+
 /// [`join`] of the tensors of each kind.
 ///
 /// # Cost

@@ -12,6 +12,10 @@ pub(crate) fn join<const D: usize>(_: &[Tensor<D>]) -> Option<Tensor<D>> {
     None
 }
 
+pub(crate) fn order<const D: usize>(_: &[Tensor<D>]) -> Option<Vec<usize>> {
+    None
+}
+
 pub(crate) fn split<const D: usize>(_: &Tensor<D>, _: usize) -> Option<Vec<Tensor<D>>> {
     None
 }

@@ -5,7 +5,7 @@
 
 mod common;
 
-use braidnet_cubecl::{axpy, join, split};
+use braidnet_cubecl::{axpy, join, order, split};
 use burn::tensor::{Device, Tensor};
 use common::{assert_close, devices, filled, numbers};
 
@@ -202,5 +202,18 @@ fn the_only_one_left_changes_its_own_rows_alone() {
         drop(stack);
         let twice: Vec<f32> = expected[..4 * ROW].iter().map(|x| x * 2.0).collect();
         assert_eq!(numbers(&(joined * 2.0)), twice);
+    }
+}
+
+#[test]
+fn parts_are_put_in_the_order_of_their_places() {
+    for device in devices() {
+        let (stack, expected) = stack(4, device);
+        let parts = split(&stack, 4).expect("aligned");
+        let mixed = [2, 0, 3, 1].map(|i: usize| parts[i].clone());
+        let order = order(&mixed).expect("on the device");
+        assert_eq!(order, [1, 3, 0, 2]);
+        let sorted: Vec<_> = order.iter().map(|i| mixed[*i].clone()).collect();
+        assert_eq!(numbers(&join(&sorted).expect("one behind the other")), expected);
     }
 }

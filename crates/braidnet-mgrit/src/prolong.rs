@@ -2,8 +2,10 @@
 //!
 //! For every coarse point `j > 0`, `e = u_j - v_j` and the C-point above `+= P(e)`.
 
+use std::ops::Range;
+
 use braidnet_comm::Tag;
-use braidnet_grid::{Layout, Level, Transfer};
+use braidnet_grid::{Layout, Level, Share, Transfer};
 
 use crate::setting::{Counters, Setting};
 use crate::storage::LevelStorage;
@@ -24,36 +26,69 @@ pub(crate) fn correct<P: Propagator>(
     counters: &mut Counters,
 ) -> Result<(), MgritError> {
     let l = level.index();
-    let (fine_share, coarse_share) = (layout.share(l), layout.share(l + 1));
+    let shares = [layout.share(l), layout.share(l + 1)];
+    let mut way = Way { propagator, level, shares, corrections: Vec::new(), prolonged: Vec::new() };
     let rank = setting.comm.rank();
     let tag = up_tag(l);
-    let correction = |j: usize| {
-        let local = j - coarse_share.steps.start;
-        let mut e = coarse.u[local].clone();
-        e.axpy(-1.0, &coarse.v[local]);
-        e
-    };
     let (sent, awaited): (Vec<Transfer>, Vec<Transfer>) = layout.transfers(l).up.iter().partition(|t| t.from == rank);
-    for transfer in sent {
-        setting.send(transfer.to, tag, correction(transfer.coarse_point), counters)?;
+    for Transfer { to, coarse_point: j, .. } in sent {
+        way.measure(j..j + 1, coarse);
+        way.corrections.drain(..).try_for_each(|e| setting.send(to, tag, e, counters))?;
     }
-    let mut add = |j: usize, e: P::State| {
-        let point = level.c_points()[j];
-        if fine_share.holds(point) {
-            let u = &mut fine.u[point - fine_share.steps.start];
-            u.axpy(1.0, &propagator.prolong(l, e, u));
+    let is_held = |j: &usize| shares[0].holds(level.c_points()[*j]);
+    let mut own = shares[1].points().filter(|j| *j > 0 && is_held(j)).peekable();
+    while let Some(first) = own.next() {
+        let mut end = first + 1;
+        while end - first < setting.batch && own.next_if_eq(&end).is_some() {
+            end += 1;
         }
-    };
-    for j in coarse_share.points().filter(|j| *j > 0) {
-        if fine_share.holds(level.c_points()[j]) {
-            add(j, correction(j));
-        }
+        way.measure(first..end, coarse);
+        way.add(first..end, &mut fine.u);
     }
-    for transfer in awaited {
-        let message = setting.comm.receive(transfer.from, tag)?;
-        add(transfer.coarse_point, setting.wait(message, counters)?);
+    for Transfer { from, coarse_point: j, .. } in awaited {
+        let message = setting.comm.receive(from, tag)?;
+        let e = setting.wait(message, counters)?;
+        if is_held(&j) {
+            way.corrections.push(e);
+            way.add(j..j + 1, &mut fine.u);
+        }
     }
     Ok(())
+}
+
+/// The way up of coarse points that follow each other, with buffers for one group of them after the other.
+struct Way<'a, P: Propagator> {
+    propagator: &'a P,
+    level: &'a Level,
+    /// Of the level and of the coarse one.
+    shares: [&'a Share; 2],
+    /// `e` of the points that are on their way.
+    corrections: Vec<P::State>,
+    /// `P(e)`.
+    prolonged: Vec<P::State>,
+}
+
+impl<P: Propagator> Way<'_, P> {
+    fn measure(&mut self, points: Range<usize>, coarse: &LevelStorage<P::State>) {
+        let first = self.shares[1].steps.start;
+        let (u, v) = (&coarse.u[points.start - first..points.end - first], &coarse.v[points.start - first..]);
+        self.corrections.extend_from_slice(u);
+        P::State::axpy_each(-1.0, self.corrections.iter_mut().zip(v));
+    }
+
+    /// Adds the corrections to the states `u` of the level.
+    fn add(&mut self, points: Range<usize>, u: &mut [P::State]) {
+        let c_points = &self.level.c_points()[points];
+        let (Some(first), Some(last)) = (c_points.first(), c_points.last()) else { return };
+        let start = self.shares[0].steps.start;
+        let u = &mut u[first - start..=last - start];
+        self.prolonged.clear();
+        let (propagator, l) = (self.propagator, self.level.index());
+        let pairs = c_points.iter().zip(self.corrections.drain(..));
+        self.prolonged.extend(pairs.map(|(point, e)| propagator.prolong(l, e, &u[point - first])));
+        let at_c = u.iter_mut().enumerate().filter(|(n, _)| c_points.binary_search(&(first + n)).is_ok());
+        P::State::axpy_each(1.0, at_c.map(|(_, u)| u).zip(&self.prolonged));
+    }
 }
 
 fn up_tag(level: usize) -> Tag {

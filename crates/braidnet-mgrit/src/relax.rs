@@ -203,9 +203,8 @@ impl<S: State> Sweep<'_, S> {
 
     fn add_rhs(&self, pieces: &[Piece], s: usize, states: &mut [S]) {
         if let Rhs::Fas(f) = self.rhs {
-            for (piece, state) in pieces.iter().zip(states) {
-                state.axpy(1.0, &f[piece.start + s - self.share.steps.start]);
-            }
+            let f_of = |piece: &Piece| &f[piece.start + s - self.share.steps.start];
+            S::axpy_each(1.0, states.iter_mut().zip(pieces.iter().map(f_of)));
         }
     }
 
@@ -253,9 +252,8 @@ impl<S: State> Sweep<'_, S> {
         match self.setting.form {
             ResidualForm::OneStep => {
                 self.evaluate(pieces, s, states, visitor, Output::Used)?;
-                for (piece, state) in pieces.iter().zip(states) {
-                    state.axpy(-1.0, &self.u[piece.stop - a]);
-                }
+                let at_c = pieces.iter().map(|piece| &self.u[piece.stop - a]);
+                S::axpy_each(-1.0, states.iter_mut().zip(at_c));
             }
             ResidualForm::Own => {
                 for (piece, state) in pieces.iter().zip(states.iter_mut()) {

@@ -10,6 +10,14 @@ pub trait State: Transfer + Clone {
     /// `self += a x`.
     fn axpy(&mut self, a: f64, x: &Self);
 
+    /// `state += a x` of each pair. Where every operation is a call to a device, they should be one.
+    fn axpy_each<'a>(a: f64, pairs: impl Iterator<Item = (&'a mut Self, &'a Self)>)
+    where
+        Self: 'a,
+    {
+        pairs.for_each(|(state, x)| state.axpy(a, x));
+    }
+
     /// `self *= a`.
     fn scale(&mut self, a: f64);
 

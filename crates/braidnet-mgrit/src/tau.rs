@@ -36,10 +36,8 @@ pub(crate) fn add_tau<P: Propagator>(
             ResidualForm::OneStep => {
                 counters.evaluations[level.index()] += chunk.len() as u64;
                 propagator.step(&steps, &mut states).map_err(|e| failed(steps[0].index, e))?;
-                for (i, (f, phi)) in chunk.iter_mut().zip(&states).enumerate() {
-                    f.axpy(1.0, &v[first + i + 1]);
-                    f.axpy(-1.0, phi);
-                }
+                P::State::axpy_each(1.0, chunk.iter_mut().zip(&v[first + 1..]));
+                P::State::axpy_each(-1.0, chunk.iter_mut().zip(&states));
             }
             ResidualForm::Own => {
                 for (i, (f, u)) in chunk.iter_mut().zip(&mut states).enumerate() {

@@ -127,6 +127,11 @@ impl RhsTape for ConvTape {
         Some(Self { stages: self.stages.iter().map(|stage| stage.rows(rows, of)).collect() })
     }
 
+    fn each(&self, of: usize) -> Option<Vec<Self>> {
+        let mut stages: Vec<_> = self.stages.iter().map(|stage| stage.each(of).into_iter()).collect();
+        Some((0..of).map(|_| Self { stages: stages.iter_mut().filter_map(Iterator::next).collect() }).collect())
+    }
+
     fn pullback(&self, TensorState(delta): TensorState<4>) -> Result<TensorState<4>, StepError> {
         Ok(TensorState(self.stages.iter().rev().fold(delta, |delta, stage| stage.pull_back(delta))))
     }

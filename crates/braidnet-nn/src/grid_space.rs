@@ -4,7 +4,7 @@ use braidnet_comm::{CommError, Transfer};
 use burn::tensor::{Device, Tensor};
 
 use crate::space_coarsening::{SpaceCoarsening, coarse_extent, prolong, prolong_adjoint, restrict, restrict_adjoint};
-use crate::state::{stack, unstack};
+use crate::states::{stack, unstack};
 use crate::{ByPoint, NetworkError, Pass, StateSpace, TensorState};
 
 /// Inputs and states of channels on a grid, tensors of `D` axes: samples, channels, and the extents of the grid.

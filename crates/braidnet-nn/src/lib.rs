@@ -53,6 +53,7 @@ mod space_coarsening;
 mod stack;
 mod stage;
 mod state;
+mod states;
 mod together;
 pub mod transformer;
 mod transition;

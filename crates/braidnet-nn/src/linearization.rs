@@ -1,7 +1,7 @@
 //! The linearisation of one step of ODE layers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use braidnet_grid::{Step, StepKind};
 use braidnet_mgrit::{Linearization, Output, PendingGradients, State, StepError};
@@ -31,11 +31,13 @@ pub(crate) struct Together<T> {
     pub layers: usize,
     /// Those of some of the layers, which coarse steps share with the finest level.
     some: Mutex<HashMap<Vec<usize>, Arc<T>>>,
+    /// Those of each, where they are told apart at once.
+    each: OnceLock<Option<Vec<Arc<T>>>>,
 }
 
 impl<T: RhsTape> Together<T> {
     pub fn new(tape: T, ids: Ids, layers: usize) -> Self {
-        Self { tape, ids, layers, some: Mutex::default() }
+        Self { tape, ids, layers, some: Mutex::default(), each: OnceLock::new() }
     }
 
     /// Whether these are all rows, in order.
@@ -45,6 +47,11 @@ impl<T: RhsTape> Together<T> {
 
     /// That of the layers at `rows` alone.
     pub fn rows(&self, rows: &[usize]) -> Result<Arc<T>, StepError> {
+        if let [row] = rows
+            && let Some(tape) = self.each().and_then(|each| each.get(*row))
+        {
+            return Ok(tape.clone());
+        }
         let mut some = self.some.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tape) = some.get(rows) {
             return Ok(tape.clone());
@@ -52,6 +59,11 @@ impl<T: RhsTape> Together<T> {
         let tape = Arc::new(self.own_rows(rows)?);
         some.insert(rows.to_vec(), tape.clone());
         Ok(tape)
+    }
+
+    fn each(&self) -> Option<&[Arc<T>]> {
+        let each = || Some(self.tape.each(self.layers)?.into_iter().map(Arc::new).collect());
+        self.each.get_or_init(each).as_deref()
     }
 
     /// As `rows`, shared with nobody.
@@ -104,9 +116,7 @@ fn add<S: State, T: RhsTape<State = S>>(
     lambda: &mut S,
 ) -> Result<(), StepError> {
     for (fraction, tape) in parts {
-        let mut delta = stage.clone();
-        delta.scale(dt * fraction);
-        lambda.axpy(1.0, &tape.pullback(delta)?);
+        lambda.axpy(dt * fraction, &tape.pullback(stage.clone())?);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::host::{Numbers, on_host, single, tensor};
-use crate::stack::tensor_rows;
+use crate::stack::{split, tensor_rows};
 use crate::{Gradient, Gradients, map_parameters};
 
 /// Added to the variance.
@@ -77,6 +77,14 @@ impl<const D: usize> NormTape<D> {
     pub(crate) fn rows(&self, rows: &[usize], of: usize) -> Self {
         let [mean, variance] = [&self.moments.mean, &self.moments.variance].map(|x| tensor_rows(x, rows, of));
         Self { input: tensor_rows(&self.input, rows, of), moments: Moments { mean, variance } }
+    }
+
+    /// [`NormTape::rows`] of each of them.
+    pub(crate) fn each(self, of: usize) -> Vec<Self> {
+        let Moments { mean, variance } = self.moments;
+        let moments = split(mean, of).into_iter().zip(split(variance, of));
+        let pairs = split(self.input, of).into_iter().zip(moments);
+        pairs.map(|(input, (mean, variance))| Self { input, moments: Moments { mean, variance } }).collect()
     }
 }
 

@@ -286,6 +286,12 @@ pub trait RhsTape: Sized + Send + Sync + 'static {
         None
     }
 
+    /// [`RhsTape::rows`] of each of the `of` layers; `None` where that is no cheaper for all of them at once than one by one.
+    fn each(&self, of: usize) -> Option<Vec<Self>> {
+        let _ = of;
+        None
+    }
+
     /// `(dF/du)^T delta`; callable any number of times.
     ///
     /// # Errors

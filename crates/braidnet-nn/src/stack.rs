@@ -33,10 +33,8 @@ impl<M: Module> Stack<M> {
         }
         let ids = (0..first.len()).map(|n| each.iter().map(|parameters| parameters[n].id).collect()).collect();
         let kind = |n: usize| each.iter().map(|parameters| parameters[n].values.clone()).collect();
-        let mut below = join_all((0..first.len()).map(kind).collect());
-        below.reverse();
-        let module = (*modules.first()?).clone().map(&mut Replace { by: below, layers: modules.len() });
-        Some(Self { module, ids: Ids(ids) })
+        let below = join_all((0..first.len()).map(kind).collect());
+        Some(Self { module: with_parameters(*modules.first()?, below), ids: Ids(ids) })
     }
 }
 
@@ -85,23 +83,31 @@ pub(crate) fn same_shapes(a: &[Parameter], b: &[Parameter]) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_like(a, b))
 }
 
-/// Puts flat values, last parameter first, of so many layers in the place of those of one.
-struct Replace {
-    by: Vec<Tensor<1>>,
-    layers: usize,
-}
-
-impl ModuleMapper for Replace {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.by.pop() {
-            Some(values) => param.map(|old| {
-                let mut dims = old.dims();
-                dims[0] *= self.layers;
-                values.reshape(dims)
-            }),
-            None => param,
+/// `module` with these flat values of more or fewer layers in the place of its parameters', whose ids it keeps.
+fn with_parameters<M: Module>(module: &M, mut values: Vec<Tensor<1>>) -> M {
+    struct Replace(Vec<Tensor<1>>);
+    impl ModuleMapper for Replace {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            match self.0.pop() {
+                Some(values) => param.map(|old| {
+                    let mut dims = old.dims();
+                    dims[0] = values.dims()[0] / dims[1..].iter().product::<usize>().max(1);
+                    values.reshape(dims)
+                }),
+                None => param,
+            }
         }
     }
+    values.reverse();
+    module.clone().map(&mut Replace(values))
+}
+
+/// Each of the `of` layers that are side by side in `module`, with its ids.
+pub(crate) fn each_module<M: Module>(module: &M, of: usize) -> Vec<M> {
+    let kinds = split_all(parameters(module).into_iter().map(|parameter| parameter.values).collect(), of);
+    let mut kinds: Vec<_> = kinds.into_iter().map(Vec::into_iter).collect();
+    let own = |kinds: &mut Vec<std::vec::IntoIter<_>>| kinds.iter_mut().filter_map(Iterator::next).collect();
+    (0..of).map(|_| with_parameters(module, own(&mut kinds))).collect()
 }
 
 /// The layers at `rows` among the `of` that are side by side in `module`, whose ids it keeps.
@@ -191,6 +197,11 @@ mod tests {
         let some = module_rows(&stack.module, &[2, 0], 3);
         assert_eq!(values(&some.bias.as_ref().unwrap().val()), [250, 251, 252, 350, 351, 352]);
         assert_eq!((some.weight.dims(), ids(&some)), ([4, 3], ids(&layers[0])));
+        for (layer, own) in layers.iter().zip(each_module(&stack.module, 3)) {
+            assert_eq!((own.weight.dims(), ids(&own)), ([2, 3], ids(&layers[0])));
+            assert_eq!(values(&own.weight.val()), values(&layer.weight.val()));
+            assert_eq!(values(&own.bias.unwrap().val()), values(&layer.bias.as_ref().unwrap().val()));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::Gradients;
 use crate::conv::{apply, apply_relu, apply_transposed, parameter_gradients, relu_pullback};
 use crate::gpu;
 use crate::norm::{Norm, NormTape};
-use crate::stack::{module_rows, tensor_rows};
+use crate::stack::{each_module, module_rows, split, tensor_rows};
 
 /// The parts of a stage, `relu(norm(conv(u)))`.
 #[derive(Clone, Copy)]
@@ -92,6 +92,20 @@ impl StageTape {
         let norm = self.norm.as_ref().map(|(norm, tape)| (module_rows(norm, rows, of), tape.rows(rows, of)));
         let [input, output] = [&self.input, &self.output].map(|x| tensor_rows(x, rows, of));
         Self { layers: rows.len(), conv: module_rows(&self.conv, rows, of), norm, input, output }
+    }
+
+    /// [`StageTape::rows`] of each of them.
+    pub fn each(&self, of: usize) -> Vec<Self> {
+        let (norm, norm_tape) = self.norm.clone().unzip();
+        let modules = each_module(&(self.conv.clone(), norm), of);
+        let norm_tapes = norm_tape.map_or_else(Vec::new, |tape| tape.each(of));
+        let mut norm_tapes = norm_tapes.into_iter();
+        let [inputs, outputs] = [&self.input, &self.output].map(|x| split(x.clone(), of));
+        let tape = |((conv, norm), (input, output)): ((Conv2d, Option<Norm>), _)| {
+            let norm = norm.zip(norm_tapes.next());
+            Self { layers: 1, conv, norm, input, output }
+        };
+        modules.into_iter().zip(inputs.into_iter().zip(outputs)).map(tape).collect()
     }
 
     /// The derivative by the input in one call, ReLU and all, where a kernel does that.

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device, Gradients as TapeGradients, Tensor, TensorData
 use crate::Recorded;
 use crate::gpu;
 use crate::host::{Numbers, change, on_host, single};
-use crate::stack::{join, split};
+use crate::states::{squares, sums};
 
 /// A tensor that travels along the layers, shape `[batch, ...]`.
 #[derive(Debug, Clone)]
@@ -106,6 +106,19 @@ impl<const D: usize> State for TensorState<D> {
         });
     }
 
+    fn axpy_each<'a>(a: f64, mut pairs: impl Iterator<Item = (&'a mut Self, &'a Self)>) {
+        let Some((first, x)) = pairs.next() else { return };
+        if on_host(&first.0) {
+            first.axpy(a, x);
+            return pairs.for_each(|(state, x)| state.axpy(a, x));
+        }
+        let (states, xs): (Vec<_>, Vec<_>) = std::iter::once((first, x)).chain(pairs).unzip();
+        match sums(a, &states, &xs) {
+            Some(sums) => states.into_iter().zip(sums).for_each(|(state, sum)| state.0 = sum),
+            None => states.into_iter().zip(xs).for_each(|(state, x)| state.axpy(a, x)),
+        }
+    }
+
     fn scale(&mut self, a: f64) {
         self.0.inplace(|u| u * a);
     }
@@ -125,28 +138,13 @@ impl<const D: usize> State for TensorState<D> {
     fn norms_squared<'a>(states: impl Iterator<Item = &'a Self>, mut take: impl FnMut(f64)) {
         let mut elsewhere = Vec::new();
         for state in states {
-            if on_host(&state.0) { take(state.norm_squared()) } else { elsewhere.push(state.clone()) }
+            if on_host(&state.0) { take(state.norm_squared()) } else { elsewhere.push(state) }
         }
-        match (elsewhere.len(), stack(elsewhere.clone())) {
-            (n @ 2.., Some(TensorState(all))) => {
-                let all = single(all.reshape([n as i32, -1]));
-                (all.clone() * all).sum_dim(1).into_data().iter::<f64>().for_each(take);
-            }
-            _ => elsewhere.iter().map(Self::norm_squared).for_each(take),
+        match squares(&elsewhere) {
+            Some(squares) => squares.into_iter().for_each(take),
+            None => elsewhere.into_iter().map(Self::norm_squared).for_each(take),
         }
     }
-}
-
-/// States of equal shape and type below each other; `None` of others.
-pub(crate) fn stack<const D: usize>(states: Vec<TensorState<D>>) -> Option<TensorState<D>> {
-    let first = &states.first()?.0;
-    let are_alike = states.iter().all(|state| state.0.dims() == first.dims() && state.0.dtype() == first.dtype());
-    are_alike.then(|| TensorState(join(states.into_iter().map(|state| state.0).collect())))
-}
-
-/// The inverse of [`stack`].
-pub(crate) fn unstack<const D: usize>(state: TensorState<D>, n: usize) -> Vec<TensorState<D>> {
-    split(state.0, n).into_iter().map(TensorState).collect()
 }
 
 impl<const D: usize> Recorded for TensorState<D> {

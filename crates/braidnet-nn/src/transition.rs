@@ -208,6 +208,13 @@ impl RhsTape for BlockTape {
         }
     }
 
+    fn each(&self, of: usize) -> Option<Vec<Self>> {
+        match self {
+            Self::Ode(tape) => Some(tape.each(of)?.into_iter().map(Self::Ode).collect()),
+            Self::Transition(_) => None,
+        }
+    }
+
     fn pullback(&self, delta: TensorState<4>) -> Result<TensorState<4>, StepError> {
         match self {
             Self::Ode(tape) => tape.pullback(delta),

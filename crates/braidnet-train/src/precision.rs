@@ -38,6 +38,11 @@ impl Precision {
         }
     }
 
+    /// What takes so many bytes in single precision.
+    pub(crate) fn n_bytes(self, in_single: usize) -> usize {
+        if self == Self::F32 { in_single } else { in_single / 2 }
+    }
+
     /// What the adjoint is multiplied with, so that small derivatives are not rounded to 0: a power of 2, which rounds nothing
     /// itself. 1 where the type has the range of single precision.
     pub fn loss_scale(self) -> f64 {

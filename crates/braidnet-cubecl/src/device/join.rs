@@ -5,7 +5,7 @@ use burn_cubecl::kernel::{into_contiguous, slice};
 use burn_cubecl::tensor::CubeTensor;
 
 use super::copy::{Piece, copy};
-use super::place::{distance, has_no_gaps, range};
+use super::place::{distance, has_no_gaps, range, start};
 use super::tensor::{aligned, bytes, empty, plain, shaped, wrap};
 
 pub(crate) fn join<const D: usize>(tensors: &[Tensor<D>]) -> Option<Tensor<D>> {
@@ -23,6 +23,13 @@ pub(crate) fn join_all(kinds: &[Vec<Tensor<1>>]) -> Option<Vec<Tensor<1>>> {
     let mut copies = copied(&apart)?.into_iter();
     joined.iter_mut().filter(|one| one.is_none()).for_each(|one| *one = copies.next());
     joined.into_iter().map(|one| one.map(wrap)).collect()
+}
+
+pub(crate) fn order<const D: usize>(tensors: &[Tensor<D>]) -> Option<Vec<usize>> {
+    let parts = tensors.iter().map(plain).collect::<Option<Vec<_>>>()?;
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&n| start(&parts[n]));
+    Some(order)
 }
 
 /// Parts that are alike and have elements, at least one.

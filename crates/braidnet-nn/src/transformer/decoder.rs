@@ -13,7 +13,7 @@ use super::mlp::{Mlp, MlpDeltas, MlpTape};
 use super::pair::PairState;
 use super::softmax::Attended;
 use super::space::PairBatch;
-use crate::stack::module_rows;
+use crate::stack::{each_module, module_rows};
 use crate::{At, Gradients, NetworkError, TensorState};
 
 /// `F(y; X) = phi1(y) + phi3(y + a phi1(y)) + phi2(y + a phi1(y) + phi3(y + a phi1(y)))` with `phi1 = SA(LN1)`,
@@ -151,8 +151,18 @@ impl DecoderTape {
 
     /// Of some of the layers that are side by side in it; `None` where there is one.
     pub(super) fn some_rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        self.rows_with(module_rows(&self.layer, rows, of), rows, of)
+    }
+
+    /// `some_rows` of each of them.
+    pub(super) fn each_row(&self, of: usize) -> Option<Vec<Self>> {
+        let layers = each_module(&self.layer, of).into_iter().enumerate();
+        layers.map(|(row, layer)| self.rows_with(layer, &[row], of)).collect()
+    }
+
+    fn rows_with(&self, layer: DecoderLayer, rows: &[usize], of: usize) -> Option<Self> {
         Some(Self {
-            layer: module_rows(&self.layer, rows, of),
+            layer,
             dims: self.dims.map(|[samples, length, d_model]| [samples / of * rows.len(), length, d_model]),
             dropout: self.dropout.as_ref().map(|dropout| dropout.of_rows(rows)),
             factor: self.factor,

@@ -11,7 +11,7 @@ use super::layer_norm::{LayerNorm, LayerNormTape};
 use super::mlp::{Mlp, MlpDeltas, MlpTape};
 use super::softmax::Attended;
 use super::space::{SequenceBatch, SequenceSpace};
-use crate::stack::module_rows;
+use crate::stack::{each_module, module_rows};
 use crate::{At, Gradients, NetworkError, PendingRhs, RhsTape, RightHandSide, TensorState};
 
 /// `F(x) = phi1(x) + phi2(x + phi1(x))` with `phi1 = SA(LN1(x))`, `phi2 = MLP(LN2(x))`: with a step of 1 the pre-norm
@@ -150,9 +150,19 @@ impl EncoderTape {
 
     /// Of some of the layers that are side by side in it; `None` where there is one.
     pub(super) fn some_rows(&self, rows: &[usize], of: usize) -> Option<Self> {
+        self.rows_with(module_rows(&self.layer, rows, of), rows, of)
+    }
+
+    /// `some_rows` of each of them.
+    pub(super) fn each_row(&self, of: usize) -> Option<Vec<Self>> {
+        let layers = each_module(&self.layer, of).into_iter().enumerate();
+        layers.map(|(row, layer)| self.rows_with(layer, &[row], of)).collect()
+    }
+
+    fn rows_with(&self, layer: EncoderLayer, rows: &[usize], of: usize) -> Option<Self> {
         let [samples, length, d_model] = self.dims;
         Some(Self {
-            layer: module_rows(&self.layer, rows, of),
+            layer,
             dims: [samples / of * rows.len(), length, d_model],
             dropout: self.dropout.as_ref().map(|dropout| dropout.of_rows(rows)),
             ln1: self.ln1.rows(rows, of)?,
@@ -175,6 +185,10 @@ impl RhsTape for EncoderTape {
 
     fn rows(&self, rows: &[usize], of: usize) -> Option<Self> {
         self.some_rows(rows, of)
+    }
+
+    fn each(&self, of: usize) -> Option<Vec<Self>> {
+        self.each_row(of)
     }
 
     fn pullback(&self, TensorState(delta): TensorState<3>) -> Result<TensorState<3>, StepError> {

@@ -53,6 +53,20 @@ impl State for PairState {
         add(&mut self.y, a, &other.y);
     }
 
+    fn axpy_each<'a>(a: f64, pairs: impl Iterator<Item = (&'a mut Self, &'a Self)>) {
+        let (mut of_x, mut of_y) = (Vec::new(), Vec::new());
+        for (state, other) in pairs {
+            for (half, other, both) in [(&mut state.x, &other.x, &mut of_x), (&mut state.y, &other.y, &mut of_y)] {
+                match (half, other) {
+                    (Some(half), Some(other)) => both.push((half, other)),
+                    (half, other) => add(half, a, other),
+                }
+            }
+        }
+        TensorState::axpy_each(a, of_x.into_iter());
+        TensorState::axpy_each(a, of_y.into_iter());
+    }
+
     fn scale(&mut self, a: f64) {
         for half in self.x.iter_mut().chain(&mut self.y) {
             half.scale(a);
@@ -66,6 +80,20 @@ impl State for PairState {
 
     fn norm_squared(&self) -> f64 {
         self.halves().map(State::norm_squared).sum()
+    }
+
+    fn norms_squared<'a>(states: impl Iterator<Item = &'a Self>, take: impl FnMut(f64)) {
+        let states: Vec<_> = states.collect();
+        let mut sums = vec![0.0; states.len()];
+        for half in [|state: &'a Self| state.x.as_ref(), |state: &'a Self| state.y.as_ref()] {
+            let has_it = states.iter().zip(&mut sums).filter_map(|(state, sum)| Some((half(state)?, sum)));
+            let (halves, mut sums): (Vec<_>, Vec<_>) = has_it.unzip();
+            let mut sums = sums.iter_mut();
+            TensorState::norms_squared(halves.into_iter(), |square| {
+                sums.by_ref().take(1).for_each(|sum| **sum += square)
+            });
+        }
+        sums.into_iter().for_each(take);
     }
 }
 
@@ -149,6 +177,31 @@ impl Recorded for PairState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Operations on many pairs are those on each, whichever halves are there.
+    #[test]
+    fn many_pairs_are_each_of_them() {
+        let device = Device::flex();
+        let half = |value: f64| Some(TensorState(Tensor::<3>::ones([1, 2, 3], &device) * value));
+        let pairs = [
+            PairState { x: half(1.0), y: None },
+            PairState { x: half(2.0), y: half(3.0) },
+            PairState::zero(),
+            PairState { x: None, y: half(4.0) },
+        ];
+        let values = |pairs: &[PairState]| -> Vec<Option<f32>> {
+            let of = |half: &Option<TensorState<3>>| half.as_ref().map(|half| half.0.to_data().iter::<f32>().sum());
+            pairs.iter().flat_map(|pair| [of(&pair.x), of(&pair.y)]).collect()
+        };
+        let (mut each, mut all) = (pairs.to_vec(), pairs.to_vec());
+        each.iter_mut().zip(pairs.iter().rev()).for_each(|(pair, x)| pair.axpy(0.5, x));
+        PairState::axpy_each(0.5, all.iter_mut().zip(pairs.iter().rev()));
+        assert_eq!(values(&all), values(&each));
+        assert_eq!(values(&all)[..2], [Some(6.0), Some(12.0)]);
+        let mut squares = Vec::new();
+        PairState::norms_squared(pairs.iter(), |square| squares.push(square));
+        assert_eq!(squares, [6.0, 24.0 + 54.0, 0.0, 96.0]);
+    }
 
     #[test]
     fn heads_of_pairs_are_told_apart() {

@@ -115,6 +115,13 @@ impl RhsTape for PairTape {
         })
     }
 
+    fn each(&self, of: usize) -> Option<Vec<Self>> {
+        Some(match self {
+            Self::Encoder(tape) => tape.each_row(of)?.into_iter().map(Self::Encoder).collect(),
+            Self::Decoder(tape) => tape.each_row(of)?.into_iter().map(Self::Decoder).collect(),
+        })
+    }
+
     fn pullback(&self, PairState { x, y }: PairState) -> Result<PairState, StepError> {
         Ok(match (self, x, y) {
             (Self::Encoder(tape), Some(delta), _) => PairState { x: Some(tape.pullback(delta)?), y: None },

@@ -6,7 +6,7 @@ use braidnet_comm::{CommError, Transfer};
 use burn::tensor::{Device, Int, Tensor};
 
 use super::pair::PairState;
-use crate::state::{stack, unstack};
+use crate::states::{stack, unstack};
 use crate::{ByPoint, NetworkError, Noise, Pass, StateSpace, TensorState};
 
 /// What the layers need of a batch of sequences, padded to one length.

@@ -30,12 +30,12 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     /// Loss and accuracy by the exact forward pass; the same on every rank.
     ///
     /// # Errors
-    /// If the samples cannot be read, or a solve fails.
+    /// If the samples cannot be read, a solve fails, or the device has no memory for it.
     ///
     /// # Communication
     /// Collective over the mesh: a solve per batch, and one all-reduce.
     pub fn evaluate(&mut self, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
-        self.evaluate_by(Pass::Exact, samples)
+        self.within_memory(|trainer| trainer.evaluate_by(Pass::Exact, samples))
     }
 
     /// As [`Trainer::evaluate`], by the forward pass of the schedule: what training sees.
@@ -46,7 +46,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
     /// # Communication
     /// As [`Trainer::evaluate`].
     pub fn evaluate_scheduled(&mut self, samples: &Samples<N::Input, T>) -> Result<Score, TrainError> {
-        self.evaluate_by(Pass::Scheduled, samples)
+        self.within_memory(|trainer| trainer.evaluate_by(Pass::Scheduled, samples))
     }
 
     /// [`Trainer::evaluate`], then [`Trainer::evaluate_scheduled`]; once where the schedule's forward pass is the exact one.

@@ -19,8 +19,8 @@ use super::{Plan, Samples, Score, Show, Trainer};
 use crate::copies::is_shared;
 use crate::data::{EpochPlan, Loader, Order};
 use crate::learning_rate::Rates;
-use crate::shortage::{caught, judge};
-use crate::{GradientError, Shortage, TrainError};
+use crate::shortage::judge;
+use crate::{GradientError, TrainError};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,10 +110,7 @@ impl<N: Network<Input: Send + 'static>, T: Send + 'static> Trainer<N, T> {
         test: Option<&Samples<N::Input, T>>,
         after_epoch: &mut AfterEpoch<'_, N, T>,
     ) -> Result<Outcome, TrainError> {
-        caught(|| self.fit_all(train, test, after_epoch)).unwrap_or_else(|shortage| {
-            let (device, predicted) = (format!("{:?}", self.model.device()), self.predicted);
-            Err(TrainError::OutOfMemory { device, shortage: Box::new(Shortage { predicted, ..shortage }) })
-        })
+        self.within_memory(|trainer| trainer.fit_all(train, test, after_epoch))
     }
 
     fn fit_all(

@@ -28,7 +28,8 @@ pub use plan::{Plan, RankPlan};
 
 use crate::control::{Controller, Ladder};
 use crate::data::Feed;
-use crate::{CastState, GradientReducer, InitialGuess, LayerParallel, Optimizer, Schedule, Task, TrainError};
+use crate::shortage::caught;
+use crate::{CastState, GradientReducer, InitialGuess, LayerParallel, Optimizer, Schedule, Shortage, Task, TrainError};
 
 /// Samples to train on or to be judged by, as one rank has them.
 pub struct Samples<I, T> {
@@ -120,6 +121,14 @@ impl<N: Network, T> Trainer<N, T> {
         let micro_batches = self.config.micro_batches.min(share);
         let sizes = (share.div_ceil(micro_batches), micro_batches);
         Plan::new(&self.mesh, &self.model, &self.schedule, self.config.optimizer, sizes)
+    }
+
+    /// What `work` yields, or that the device has no memory for it.
+    fn within_memory<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R, TrainError>) -> Result<R, TrainError> {
+        caught(|| work(self)).unwrap_or_else(|shortage| {
+            let (device, predicted) = (format!("{:?}", self.model.device()), self.predicted);
+            Err(TrainError::OutOfMemory { device, shortage: Box::new(Shortage { predicted, ..shortage }) })
+        })
     }
 
     /// This rank's part of the network.

@@ -12,7 +12,9 @@ use braidnet_nn::Network;
 
 use crate::predict::memory::{Holdings, of_parameters, points};
 use crate::solvers::Solvers;
-use crate::{InitialGuess, LayerParallel, MicroBatching, OptimizerConfig, Schedule, SolveConfig, TrainError};
+use crate::{
+    InitialGuess, LayerParallel, MicroBatching, OptimizerConfig, Precision, Schedule, SolveConfig, TrainError,
+};
 
 /// The plan of a training step.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,10 +88,12 @@ fn plan_of<N: Network>(
     let network = model.network();
     let batch = network.largest_batch(micro_batch);
     let layers = model.layers();
-    let ends = [layers.start, layers.end].map(|point| network.state_bytes(point, &batch) as u64);
+    let precision = model.precision();
+    let state_bytes = |point| precision.n_bytes(network.state_bytes(point, &batch));
+    let ends = [layers.start, layers.end].map(|point| state_bytes(point) as u64);
     let mean = |bytes: &dyn Fn(usize) -> usize| layers.clone().map(bytes).sum::<usize>() as u64 / layers.len() as u64;
-    let state = mean(&|point| network.state_bytes(point, &batch));
-    let tape = mean(&|layer| network.tape_bytes(layer, &batch));
+    let state = mean(&state_bytes);
+    let tape = mean(&|layer| precision.n_bytes(network.tape_bytes(layer, &batch)));
     let mut parameters = 0;
     network.visit_parameters(|p| {
         if !p.is_statistic {
@@ -103,7 +107,7 @@ fn plan_of<N: Network>(
         evaluations: [layers.len() as u64; 2],
         messages: 0,
         bytes: 0,
-        memory: of_parameters(parameters, optimizer),
+        memory: of_parameters(parameters, optimizer) + working_copy(parameters, precision),
     };
     let holdings = Holdings { n_layers: layers.len(), state, tape };
     match schedule.micro_batching {
@@ -117,6 +121,11 @@ fn plan_of<N: Network>(
         MicroBatching::InTurn => count_solves(model, schedule, (holdings, ends), &mut plan)?,
     }
     Ok(plan)
+}
+
+/// Bytes of the parameters in the type of the states, where that is not the one that they are kept in.
+fn working_copy(parameters: u64, precision: Precision) -> u64 {
+    if precision == Precision::F32 { 0 } else { 2 * parameters }
 }
 
 /// Solves both ways with numbers for states, and fills in what that counts.

@@ -4,7 +4,7 @@ use braidnet_comm::testing::RankTest;
 use braidnet_comm::{Communicator, Mesh};
 use braidnet_mgrit::SolveReport;
 use braidnet_train::trainer::Plan;
-use braidnet_train::{Activations, OptimizerConfig, Schedule, SolveConfig};
+use braidnet_train::{Activations, OptimizerConfig, Precision, Schedule, SolveConfig};
 
 use crate::common::compare::{Checked, ensure, parameters, same, text};
 use crate::common::run::{Stepped, meshes, step};
@@ -82,7 +82,14 @@ fn all_ranks_have_the_same_plan_of_all_layers(world: &Communicator) -> Checked {
         let n_lines = 3 + mesh.shape().layer_ranks + usize::from(mesh.shape().data_ranks > 1);
         ensure(shown.lines().count() == n_lines, || shown)?;
     }
-    let alone = model(&config(LAYERS), &schedule, &Communicator::alone()).map_err(text)?;
+    let mut alone = model(&config(LAYERS), &schedule, &Communicator::alone()).map_err(text)?;
     let plan = Plan::new(&Mesh::alone(), &alone, &schedule, ADAM, (BATCH, 2)).map_err(text)?;
-    same("points on one rank", &plan.ranks[0].points, &vec![11, 6, 4])
+    same("points on one rank", &plan.ranks[0].points, &vec![11, 6, 4])?;
+    alone.set_precision(Precision::Bf16).map_err(text)?;
+    let low = Plan::new(&Mesh::alone(), &alone, &schedule, ADAM, (BATCH, 2)).map_err(text)?;
+    let [low, own] = [&low.ranks[0], &plan.ranks[0]];
+    // Half the states and linearisations, and one more, half as large, copy of the parameters.
+    let of_parameters = 16 * own.parameters;
+    let expected = of_parameters + 2 * own.parameters + (own.memory - of_parameters) / 2;
+    ensure(low.memory.abs_diff(expected) < 100, || format!("{} bytes in 16 bits, not {expected}", low.memory))
 }
