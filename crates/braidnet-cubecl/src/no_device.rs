@@ -1,8 +1,9 @@
 //! Stands in for the kernels where no GPU backend is compiled in: no tensor is on such a device.
 
+use braidnet_kernels::Activation;
 use burn::tensor::{Device, Tensor};
 
-use crate::MemoryLimits;
+use crate::{MemoryLimits, Normed};
 
 pub(crate) fn axpy<const D: usize>(_: &Tensor<D>, _: f32, _: &Tensor<D>) -> Option<Tensor<D>> {
     None
@@ -58,6 +59,30 @@ pub(crate) fn conv3x3_weight_gradient(
 }
 
 pub(crate) fn channel_sums(_: &Tensor<4>, _: Option<&Tensor<4>>, _: usize) -> Option<Tensor<1>> {
+    None
+}
+
+pub(crate) fn layer_norm(_: &Tensor<2>, _: &Tensor<1>, _: &Tensor<1>, _: f32, _: bool) -> Option<Normed> {
+    None
+}
+
+pub(crate) fn layer_norm_pullback(_: &Tensor<2>, _: &Tensor<1>, _: &Tensor<2>, _: &Tensor<2>) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn softmax(_: &Tensor<4>, _: f32, _: bool, _: Option<&Tensor<2>>) -> Option<Tensor<4>> {
+    None
+}
+
+pub(crate) fn softmax_pullback(_: &Tensor<4>, _: &Tensor<4>, _: f32) -> Option<Tensor<4>> {
+    None
+}
+
+pub(crate) fn activate(_: Activation, _: &Tensor<2>) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn activate_with_derivative(_: Activation, _: &Tensor<2>) -> Option<(Tensor<2>, Tensor<2>)> {
     None
 }
 

@@ -4,7 +4,9 @@ use braidnet_cubecl as kernels;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
+pub(crate) use kernels::{activate, activate_with_derivative, softmax, softmax_pullback};
 pub(crate) use kernels::{alignment, axpy, join, join_all, order, pack, split, split_all, unpack};
+pub(crate) use kernels::{layer_norm, layer_norm_pullback};
 
 /// Whether `device` is a GPU, which is better given many layers in one call.
 pub(crate) fn is_gpu(device: &Device) -> bool {

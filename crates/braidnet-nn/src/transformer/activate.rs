@@ -6,6 +6,7 @@ use braidnet_kernels::Activation;
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
+use crate::gpu;
 use crate::host::{change, on_host, single, tensor};
 
 /// The cubic coefficient of [`Activation::GeluTanh`].
@@ -15,6 +16,9 @@ const CUBIC: f64 = 0.044_715;
 pub(super) fn activate(activation: Activation, x: Tensor<2>) -> Tensor<2> {
     if on_host(&x) {
         return change(x, |x| activation.apply(x));
+    }
+    if let Some(y) = gpu::activate(activation, &x) {
+        return y;
     }
     let (dtype, x) = (x.dtype(), single(x));
     let y = match activation {
@@ -34,6 +38,9 @@ pub(super) fn activate_with_derivative(activation: Activation, x: Tensor<2>) -> 
         let mut derivative = vec![0.0; dims[0] * dims[1]];
         let y = change(x, |x| activation.apply_with_derivative(x, &mut derivative));
         return (y, tensor(derivative, dims));
+    }
+    if let Some(both) = gpu::activate_with_derivative(activation, &x) {
+        return both;
     }
     let (dtype, x) = (x.dtype(), single(x));
     let derivative = match activation {

@@ -1,10 +1,12 @@
 //! Layer normalisation (Ba, Kiros and Hinton 2016).
 
+use braidnet_cubecl::Normed;
 use braidnet_kernels::{layer_norm, layer_norm_gradients, layer_norm_pullback};
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
+use crate::gpu;
 use crate::host::{Numbers, on_host, single, tensor};
 use crate::stack::tensor_rows;
 use crate::{Gradient, Gradients};
@@ -54,6 +56,10 @@ impl LayerNorm {
         on_host(x) && self.columns() == x.dims()[1]
     }
 
+    fn on_gpu(&self, x: &Tensor<2>, tape: bool) -> Option<Normed> {
+        gpu::layer_norm(x, &self.weight.val(), &self.bias.val(), EPSILON as f32, tape)
+    }
+
     /// `x` by layers, `[layers, rows, columns]`, and a row of numbers for each of them.
     fn by_layers(&self, x: Tensor<2>, numbers: &Param<Tensor<1>>) -> (Tensor<3>, Tensor<3>) {
         let [rows, columns] = x.dims();
@@ -86,6 +92,9 @@ impl LayerNorm {
 
     pub(super) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
         if !self.is_on_host(&x) {
+            if let Some(normed) = self.on_gpu(&x, false) {
+                return normed.y;
+            }
             let dtype = x.dtype();
             return self.scaled(normalise(x).0.cast(dtype));
         }
@@ -97,6 +106,9 @@ impl LayerNorm {
 
     pub(super) fn linearize(&self, x: Tensor<2>) -> (Tensor<2>, LayerNormTape) {
         if !self.is_on_host(&x) {
+            if let Some(Normed { y, tape: Some((normalised, inverse_std)) }) = self.on_gpu(&x, true) {
+                return (y, LayerNormTape::Tensors { normalised, inverse_std });
+            }
             let dtype = x.dtype();
             let (normalised, inverse_std) = normalise(x);
             let normalised = normalised.cast(dtype);
@@ -120,6 +132,10 @@ impl LayerNorm {
                 tensor(back, dims)
             }
             LayerNormTape::Tensors { normalised, inverse_std } => {
+                let weight = self.weight.val();
+                if let Some(back) = gpu::layer_norm_pullback(&delta, &weight, normalised, inverse_std) {
+                    return back;
+                }
                 let (dtype, normalised) = (delta.dtype(), single(normalised.clone()));
                 let g = self.weighted(single(delta));
                 let along = (g.clone() * normalised.clone()).mean_dim(1);

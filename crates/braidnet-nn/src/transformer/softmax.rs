@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::space::SequenceBatch;
+use crate::gpu;
 use crate::host::{Numbers, change, on_host, single};
 
 /// Which keys the queries of every sequence attend to.
@@ -64,12 +65,22 @@ impl Attended {
         }
     }
 
+    /// Shape `[samples, keys]`, not 0 where padding does not count; `None` where there is none.
+    fn masked(&self, like: &Tensor<4>) -> Option<Tensor<2>> {
+        let padding: Vec<f32> =
+            self.padding.as_ref()?.iter().map(|is_padding| f32::from(u8::from(*is_padding))).collect();
+        Some(Tensor::from_data(TensorData::new(padding, [self.samples, self.keys]), &like.device()))
+    }
+
     /// `softmax(scale scores)` over the keys that count, shape `[samples, heads, queries, keys]`. A row without such a
     /// key is zero.
     pub(super) fn softmax(&self, scores: Tensor<4>, scale: f64) -> Tensor<4> {
         let dims = scores.dims();
         if on_host(&scores) {
             return change(scores, |scores| self.kernel(dims[1]).softmax(scores, scale as f32));
+        }
+        if let Some(p) = gpu::softmax(&scores, scale as f32, self.causal, self.masked(&scores).as_ref()) {
+            return p;
         }
         let mask = self.mask(&scores).map(|mask| mask.expand(dims));
         let dtype = scores.dtype();
@@ -91,6 +102,9 @@ impl Attended {
         if on_host(&delta) {
             let (heads, p) = (p.dims()[1], Numbers::of(p.clone()));
             return change(delta, |delta| self.kernel(heads).softmax_pullback(p.as_slice(), delta, scale as f32));
+        }
+        if let Some(back) = gpu::softmax_pullback(p, &delta, scale as f32) {
+            return back;
         }
         let (dtype, p, delta) = (delta.dtype(), single(p.clone()), single(delta));
         let mean = (p.clone() * delta.clone()).sum_dim(3);
