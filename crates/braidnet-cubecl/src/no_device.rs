@@ -3,7 +3,7 @@
 use braidnet_kernels::Activation;
 use burn::tensor::{Device, Tensor};
 
-use crate::{MemoryLimits, Normed};
+use crate::{GruDeltas, GruPace, MemoryLimits, Normed};
 
 pub(crate) fn axpy<const D: usize>(_: &Tensor<D>, _: f32, _: &Tensor<D>) -> Option<Tensor<D>> {
     None
@@ -67,6 +67,18 @@ pub(crate) fn layer_norm(_: &Tensor<2>, _: &Tensor<1>, _: &Tensor<1>, _: f32, _:
 }
 
 pub(crate) fn layer_norm_pullback(_: &Tensor<2>, _: &Tensor<1>, _: &Tensor<2>, _: &Tensor<2>) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn gru_gates(_: &Tensor<2>, _: &Tensor<2>, _: &Tensor<1>) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn gru_step(_: &Tensor<2>, _: &Tensor<2>, _: &GruPace) -> Option<Tensor<2>> {
+    None
+}
+
+pub(crate) fn gru_pullback(_: &Tensor<2>, _: &Tensor<2>, _: &Tensor<2>, _: &GruPace) -> Option<GruDeltas> {
     None
 }
 

@@ -6,12 +6,12 @@ use burn::tensor::{Device, Tensor};
 
 pub(crate) use kernels::{activate, activate_with_derivative, softmax, softmax_pullback};
 pub(crate) use kernels::{alignment, axpy, join, join_all, order, pack, split, split_all, unpack};
-pub(crate) use kernels::{layer_norm, layer_norm_pullback};
+pub(crate) use kernels::{gru_gates, gru_pullback, gru_step, layer_norm, layer_norm_pullback};
 
 /// Whether `device` is a GPU, which is better given many layers in one call.
 pub(crate) fn is_gpu(device: &Device) -> bool {
     // Where the kernels run says the same; without the feature there is no need to ask the device.
-    cfg!(feature = "cubecl") && kernels::join(&[Tensor::<1>::zeros([1], device)]).is_some()
+    cfg!(feature = "cubecl") && kernels::join(&[Tensor::<1>::empty([1], device)]).is_some()
 }
 
 /// Whether the kernels take this convolution.

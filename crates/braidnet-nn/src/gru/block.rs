@@ -13,7 +13,7 @@ use super::rows::Rows;
 use super::tape::{self, CellTape, GruTape};
 use crate::{CoarseOperator, Gradients, NetworkError, TensorState};
 
-/// Rows of a product at most: beyond it is no faster, but leaves the caches.
+/// Rows of a product at most on a processor: beyond it is no faster, but leaves the caches.
 const MAX_ROWS: usize = 1600;
 
 /// The steps of a rank and the batch that they are applied to. As all steps share their parameters, those of several intervals
@@ -22,6 +22,7 @@ pub struct GruSteps {
     pub(super) prepared: Arc<Prepared>,
     pub(super) layers: Range<usize>,
     pub(super) device: Device,
+    pub(super) is_on_gpu: bool,
 }
 
 /// That a step can be done by the rank that has the steps `layers`.
@@ -103,7 +104,7 @@ impl Propagator for GruSteps {
     }
 
     fn batch(&self) -> usize {
-        (MAX_ROWS / self.prepared.samples().max(1)).max(1)
+        if self.is_on_gpu { usize::MAX } else { (MAX_ROWS / self.prepared.samples().max(1)).max(1) }
     }
 
     fn context(&self) -> Device {

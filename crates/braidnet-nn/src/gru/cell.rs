@@ -5,6 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use super::rows::Bias;
+use crate::gpu::is_gpu;
 
 /// A gated recurrent cell: what it makes of its input and of its state, each with the blocks `r | z | n`.
 #[derive(Module, Debug)]
@@ -62,6 +63,10 @@ impl Weights {
 /// there, so that results would depend on how steps are grouped into calls.
 fn transposed(weight: &Tensor<2>) -> Tensor<2> {
     let transposed = weight.clone().transpose();
+    // There the copy would be read by this processor and written again; results depend on groups anyway.
+    if is_gpu(&weight.device()) {
+        return transposed;
+    }
     let (device, dtype) = (weight.device(), weight.dtype());
     Tensor::from_data(transposed.into_data(), (&device, dtype))
 }

@@ -16,6 +16,7 @@ use super::config::{GruConfig, GruOutputs};
 use super::prepared::Prepared;
 use super::tape::GruTape;
 use crate::autograd::parameter_gradients;
+use crate::gpu::is_gpu;
 use crate::{
     ByPoint, Closed, Gradients, Network, NetworkError, OpeningPullback, Parameter, Pass, TensorState, load_parameters,
     visit_parameters,
@@ -113,7 +114,8 @@ impl Network for GruNet {
 
     fn block<'a>(&'a self, batch: &'a GruBatch) -> GruSteps {
         let prepared = batch.prepared.clone().unwrap_or_else(|| self.make(batch));
-        GruSteps { prepared, layers: self.layers.clone(), device: self.device.clone() }
+        let is_on_gpu = is_gpu(&self.device);
+        GruSteps { prepared, layers: self.layers.clone(), device: self.device.clone(), is_on_gpu }
     }
 
     fn supports(&self, step: &Step) -> Result<(), StepError> {

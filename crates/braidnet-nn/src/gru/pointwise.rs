@@ -2,11 +2,14 @@
 //!
 //! Rows are those of one or several steps below each other, `samples` of each.
 
+use braidnet_cubecl::{GruDeltas, GruPace};
 use braidnet_kernels::{Counts, GruCoarse, GruForm, GruStep, gru_gates};
 use burn::tensor::activation::sigmoid;
 use burn::tensor::{Tensor, TensorData};
 
 use super::rows::{Bias, Part, Rows};
+use crate::gpu;
+use crate::stack::join;
 
 /// `r | z | n | W_hn h + b_hn` of every row, four times as long as its state: all that depends on state and input, nothing on
 /// the length of the step.
@@ -26,7 +29,10 @@ pub(super) fn gates(from_input: &[Part<'_>], from_state: Rows, bias: &Bias) -> R
             Rows::Host { values: gates, columns }
         }
         Rows::Tensor(from_state) => {
-            let from_input = Tensor::cat(from_input.iter().cloned().map(Part::into_tensor).collect(), 0);
+            let from_input = join(from_input.iter().cloned().map(Part::into_tensor).collect());
+            if let Some(gates) = gpu::gru_gates(&from_input, &from_state, &bias.values) {
+                return Rows::Tensor(gates);
+            }
             let from_state = from_state + bias.values.clone().unsqueeze();
             let [xr, xz, xn] = blocks(from_input);
             let [hr, hz, hn] = blocks(from_state);
@@ -91,8 +97,11 @@ impl Pace {
                 Rows::Host { values, columns: *columns }
             }
             _ => {
-                let [_, z, n, _] = blocks(gates.clone().into_tensor());
-                let h = h.clone().into_tensor();
+                let (gates, h) = (gates.clone().into_tensor(), h.clone().into_tensor());
+                if let Some(next) = gpu::gru_step(&gates, &h, &self.on_gpu(&h)) {
+                    return Rows::Tensor(next);
+                }
+                let [_, z, n, _] = blocks(gates);
                 let (k, _) = self.retention(z);
                 Rows::Tensor(k.clone() * h + (k * -1.0 + 1.0) * n)
             }
@@ -123,13 +132,28 @@ impl Pace {
         }
     }
 
-    /// The counts of all rows as a column of like numbers.
-    fn count_column(&self, like: &Tensor<2>) -> Tensor<2> {
+    /// As the kernels on GPUs want it, for states like `h`.
+    fn on_gpu(&self, h: &Tensor<2>) -> GruPace {
+        let (implicit, frozen) = (self.form == GruForm::Implicit, self.coarse == GruCoarse::Frozen);
+        let counts = self.all_counts();
+        let first = counts.first().copied().unwrap_or(0.0);
+        let differ = counts.iter().any(|count| *count != first);
+        let each = differ.then(|| Tensor::from_data(TensorData::new(counts, [h.dims()[0]]), &h.device()));
+        GruPace { implicit, frozen, dt: self.dt as f32, count: first, each }
+    }
+
+    /// The counts of all rows.
+    fn all_counts(&self) -> Vec<f32> {
         let each = |count: &Count| match count {
             Count::All(n) => vec![*n; self.samples],
             Count::Each(each) => each.clone(),
         };
-        let counts: Vec<f64> = self.counts.iter().flat_map(each).map(f64::from).collect();
+        self.counts.iter().flat_map(each).map(|count| count as f32).collect()
+    }
+
+    /// The counts of all rows as a column of like numbers.
+    fn count_column(&self, like: &Tensor<2>) -> Tensor<2> {
+        let counts = self.all_counts();
         let rows = counts.len();
         Tensor::from_data(
             TensorData::new(counts, [rows, 1]).convert_dtype(like.dtype()),
@@ -143,8 +167,12 @@ impl Pace {
             return self.pullback_on_host(gates, h, (values, *columns), input);
         }
         let all = |parts: &[(&Rows, usize)]| Rows::gather(parts, self.samples).into_owned().into_tensor();
-        let ([r, z, n, hn], h) = (blocks(all(gates)), all(h));
-        let g = lambda.clone().into_tensor();
+        let (gates, h, g) = (all(gates), all(h), lambda.clone().into_tensor());
+        if let Some(GruDeltas { direct, state, input }) = gpu::gru_pullback(&gates, &h, &g, &self.on_gpu(&h)) {
+            *lambda = Rows::Tensor(direct);
+            return Deltas { state: Rows::Tensor(state), input: Some(Rows::Tensor(input)) };
+        }
+        let [r, z, n, hn] = blocks(gates);
         let (k, slope) = self.retention(z.clone());
         let dn = g.clone() * (k.clone() * -1.0 + 1.0) * (n.clone() * n.clone() * -1.0 + 1.0);
         let dr = dn.clone() * hn * r.clone() * (r.clone() * -1.0 + 1.0);

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use crate::TensorState;
 use crate::host::{Numbers, on_host, tensor};
+use crate::stack::{join, split};
 
 /// A matrix: plain numbers where the kernels on slices apply, else a tensor.
 #[derive(Debug, Clone)]
@@ -98,7 +99,7 @@ impl Rows {
                 each.iter().for_each(|part| values.extend_from_slice(part.numbers()));
                 Self::Host { values, columns: *columns }
             }
-            Self::Tensor(_) => Self::Tensor(Tensor::cat(each.into_iter().map(Part::into_tensor).collect(), 0)),
+            Self::Tensor(_) => Self::Tensor(join(each.into_iter().map(Part::into_tensor).collect())),
         })
     }
 
@@ -118,10 +119,11 @@ impl Rows {
 
     /// The states of cell `k`, below each other.
     pub fn stack(states: &[TensorState<3>], k: usize) -> Self {
-        let [_, samples, hidden] = states[0].0.dims();
+        let [cells, samples, hidden] = states[0].0.dims();
         if !on_host(&states[0].0) {
-            let of = |u: &TensorState<3>| u.0.clone().narrow(0, k, 1).reshape([samples, hidden]);
-            return Self::Tensor(Tensor::cat(states.iter().map(of).collect(), 0));
+            let all = join(states.iter().map(|state| state.0.clone()).collect());
+            let by_cells = all.reshape([states.len(), cells, samples * hidden]);
+            return Self::Tensor(by_cells.narrow(1, k, 1).reshape([states.len() * samples, hidden]));
         }
         let mut values = Vec::with_capacity(states.len() * samples * hidden);
         for state in states {
@@ -132,19 +134,24 @@ impl Rows {
     }
 
     /// The inverse of [`Rows::stack`]: `n` states of the rows of all cells.
-    pub fn states(cells: &[Self], n: usize) -> impl Iterator<Item = TensorState<3>> {
+    pub fn states(cells: &[Self], n: usize) -> Vec<TensorState<3>> {
         let samples = cells[0].n_rows() / n;
-        (0..n).map(move |i| {
+        let of = |i: usize, columns: usize| {
+            let mut values = Vec::with_capacity(cells.len() * samples * columns);
             let parts = cells.iter().map(|cell| cell.part(i * samples, samples));
-            TensorState(match &cells[0] {
-                Self::Host { columns, .. } => {
-                    let mut values = Vec::with_capacity(cells.len() * samples * columns);
-                    parts.for_each(|part| values.extend_from_slice(part.numbers()));
-                    tensor(values, [cells.len(), samples, *columns])
-                }
-                Self::Tensor(_) => Tensor::stack(parts.map(Part::into_tensor).collect(), 0),
-            })
-        })
+            parts.for_each(|part| values.extend_from_slice(part.numbers()));
+            TensorState(tensor(values, [cells.len(), samples, columns]))
+        };
+        match &cells[0] {
+            Self::Host { columns, .. } => (0..n).map(|i| of(i, *columns)).collect(),
+            Self::Tensor(first) => {
+                let [_, columns] = first.dims();
+                let by_steps = |cell: &Self| cell.clone().into_tensor().reshape([n, 1, samples, columns]);
+                let all = Tensor::cat(cells.iter().map(by_steps).collect(), 1);
+                let all = all.reshape([n * cells.len(), samples, columns]);
+                split(all, n).into_iter().map(TensorState).collect()
+            }
+        }
     }
 
     /// The mean of parts of equal size.

@@ -145,5 +145,5 @@ pub(super) fn diagonals(steps: &[Step], tapes: &[&GruTape]) -> Vec<TensorState<3
     let diagonals: Vec<Rows> = each
         .map(|(k, weights)| pace.diagonal(&all(|cell| &cell.gates, k), &all(|cell| &cell.h, k), &weights.diagonals))
         .collect();
-    Rows::states(&diagonals, steps.len()).collect()
+    Rows::states(&diagonals, steps.len())
 }
