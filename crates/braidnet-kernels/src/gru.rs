@@ -147,6 +147,8 @@ impl GruStep<'_> {
     /// The pullback of a step that began at `h`: `lambda`, the derivative of the loss by the state after the step,
     /// becomes its direct part `k lambda`, and the derivatives by `hp` and `xp` are written.
     ///
+    /// Entries of `lambda` below 1e-30 count as 0.
+    ///
     /// `delta_state` is the derivative by `hp`, so by `from_state` and, summed over the rows, by the bias;
     /// `delta_input` is that by `xp`. They differ in their block n alone, by the factor `r`. Where no fine step counts,
     /// `lambda` stays and both are 0.

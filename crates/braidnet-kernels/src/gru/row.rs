@@ -34,6 +34,10 @@ pub(super) fn candidate(input: &[f32], state: &[f32], bias: &[f32], r: &[f32], n
     }
 }
 
+/// Derivatives below it become 0. In long sequences they decay step by step, and where they reach the numbers that have no
+/// normal form, from 1e-38 on, every operation with them takes a processor many times as long.
+const NEGLIGIBLE: f32 = 1e-30;
+
 /// The blocks of a row of the gates.
 #[derive(Clone, Copy)]
 pub(super) struct Gates<'a> {
@@ -174,9 +178,10 @@ fn pullback_update(
     let (n, h, k, slope) = (&n[..columns], &h[..columns], &k[..columns], &slope[..columns]);
     let (delta_z, delta_n) = (&mut delta_z[..columns], &mut delta_n[..columns]);
     for j in 0..columns {
-        delta_n[j] = lambda[j] * (1.0 - k[j]) * ((1.0 - n[j]) * (1.0 + n[j]));
-        delta_z[j] = lambda[j] * (h[j] - n[j]) * slope[j];
-        lambda[j] *= k[j];
+        let by_next = if lambda[j].abs() < NEGLIGIBLE { 0.0 } else { lambda[j] };
+        delta_n[j] = by_next * (1.0 - k[j]) * ((1.0 - n[j]) * (1.0 + n[j]));
+        delta_z[j] = by_next * (h[j] - n[j]) * slope[j];
+        lambda[j] = by_next * k[j];
     }
 }
 
