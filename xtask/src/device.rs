@@ -73,7 +73,7 @@ pub fn check(devices: &[Device], steps: &mut Steps) -> Result<()> {
         steps.leave_out(KERNELS, "no GPU among the devices");
         return Ok(());
     }
-    steps.run(KERNELS, || run(&mut tests(devices, &["conv", "gru", "join", "pack", "rows"])))
+    steps.run(KERNELS, || run(&mut tests(devices, &["conv", "join", "pack", "recurrent", "rows"])))
 }
 
 /// `cargo test` of test programs by name, built for all `devices`.
