@@ -8,7 +8,7 @@ const FRAC_1_SQRT_2: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// `1 / sqrt(2 pi)`.
 const DENSITY: f32 = 0.398_942_3;
 /// `2 sqrt(2 / pi)`.
-const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
 /// The cubic coefficient of the approximation by `tanh`.
 const CUBIC: f32 = 0.044_715;
 /// The exponential of its negative is nothing beside 1, that of itself is a number.

@@ -1,5 +1,7 @@
 //! The kernels of layer normalisation.
 
+#![allow(clippy::collapsible_if, reason = "some are decided when the kernel is compiled")]
+
 use burn_cubecl::cubecl::{self, prelude::*};
 
 use crate::device::fold::cube_sum;
